@@ -1,0 +1,59 @@
+"""graphc: a readable compiler and runtime for neural networks.
+
+A network is a small typed graph; everything else is a function from graph to graph, until a backend turns it into
+loops. This facade resolves public names lazily, so that ``import graphc`` loads next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "Graph": "graphc.ir.graph",
+    "GraphcError": "graphc.base.errors",
+    "InternalError": "graphc.base.errors",
+    "Model": "graphc.train.model",
+    "TensorType": "graphc.ir.types",
+    "compile": "graphc.compiler",
+    "grad": "graphc.passes.autodiff",
+    "load": "graphc.train.model",
+    "parse": "graphc.ir.text",
+    "trace": "graphc.tracing.trace",
+    "verify": "graphc.ir.text",
+}
+_MODULES = {
+    "data": "graphc.train.data",
+    "inspect": "graphc.inspect",
+    "nn": "graphc_nn",
+    "optim": "graphc.train.optim",
+    "passes": "graphc.passes",
+    "testing": "graphc.testing",
+    "zoo": "graphc_nn.zoo",
+}
+__all__ = [*_NAMES, *_MODULES, "__version__"]
+
+if TYPE_CHECKING:
+    from graphc.base.errors import GraphcError, InternalError
+    from graphc.compiler import compile
+    from graphc.ir.graph import Graph
+    from graphc.ir.text import parse, verify
+    from graphc.ir.types import TensorType
+    from graphc.passes.autodiff import grad
+    from graphc.tracing.trace import trace
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        importlib.import_module("graphc.ops")
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _MODULES:
+        importlib.import_module("graphc.ops")
+        return importlib.import_module(_MODULES[name])
+    raise AttributeError(f"module 'graphc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Floor 0: settings, errors and source locations. Knows nothing else of graphc."""

@@ -1,0 +1,58 @@
+"""Every setting of graphc: one ``GRAPHC_*`` environment variable each, declared here and nowhere else.
+
+A setting is read when it is asked for, so that a test or a notebook can change the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from graphc.base.errors import GraphcError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable: its name, what it does, and its text when unset."""
+
+    variable: str
+    meaning: str
+    default: str = ""
+
+    def text(self) -> str:
+        """The current text of the setting."""
+        return os.environ.get(self.variable, self.default)
+
+    def on(self) -> bool:
+        """Whether the setting is switched on (anything but empty and 0)."""
+        return self.text() not in ("", "0")
+
+    def integer(self) -> int | None:
+        """The setting as a whole number above 0; None when unset.
+
+        Raises GraphcError if the text is something else.
+        """
+        text = self.text()
+        if not text:
+            return None
+        if not text.isdigit() or int(text) < 1:
+            raise GraphcError(
+                f"{self.variable}={text!r} is not a whole number above 0",
+                remedy=f"unset {self.variable} or set it to a number such as 2",
+            )
+        return int(text)
+
+
+NUM_THREADS = Setting(
+    "GRAPHC_NUM_THREADS", "threads of a compiled step; unset: every core the process may use"
+)
+PRINT = Setting("GRAPHC_PRINT", "1: print the graph after every pass")
+DUMP = Setting("GRAPHC_DUMP", "a folder: write the graph after every pass, numbered, with diffs")
+TIME = Setting("GRAPHC_TIME", "1: print the time of every pass")
+VERIFY = Setting("GRAPHC_VERIFY", "1: re-run the shape rules on every graph that a pass returns")
+CHECK = Setting(
+    "GRAPHC_CHECK",
+    "1: run the numpy oracle before and after every pass and name the pass that changed an answer",
+)
+
+ALL = (NUM_THREADS, PRINT, DUMP, TIME, VERIFY, CHECK)

@@ -1,0 +1,27 @@
+"""The driver: a graph and the name of a backend become an executable."""
+
+from __future__ import annotations
+
+from graphc.base.errors import GraphcError
+from graphc.base.settings import NUM_THREADS
+from graphc.ir.graph import Graph
+from graphc.runtime.backend import load_backend
+from graphc.runtime.executable import Executable
+
+
+def compile(graph: Graph, backend: str = "llvm", threads: int | None = None) -> Executable:
+    """`graph` made ready to run.
+
+    backend: "llvm" (native code), "numpy" (the interpreter that defines the meaning), or one that is installed.
+    threads: how many to use; by default GRAPHC_NUM_THREADS, else every core the process may use. Results are the same
+    bits for any number. Native code is generated at the first run of each variant (small and large batches).
+    Raises GraphcError for an unknown backend or a bad number of threads.
+    """
+    if threads is not None and (
+        not isinstance(threads, int) or isinstance(threads, bool) or threads < 1
+    ):
+        raise GraphcError(
+            f"threads={threads!r}", remedy="give a whole number above 0, or None for all cores"
+        )
+    runner = load_backend(backend).prepare(graph, threads or NUM_THREADS.integer())
+    return Executable(graph, runner)

@@ -1,0 +1,224 @@
+"""Quasi-affine index expressions: integer sums of variables, quotients and remainders.
+
+An `Index` is in normal form from birth (a sorted sum of distinct atoms and a constant), so equality is structural and
+`a + b - b == a`. Ops state their accesses in it, loops compute addresses from it. It knows no buffers and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A loop variable or a size known at run time; 0 <= value < extent where the extent is known."""
+
+    name: str
+    extent: int | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """floor(value / divisor), divisor > 0."""
+
+    value: Index
+    divisor: int
+
+    def __str__(self) -> str:
+        return f"({self.value})/{self.divisor}"
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """value mod divisor, in 0..divisor-1."""
+
+    value: Index
+    divisor: int
+
+    def __str__(self) -> str:
+        return f"({self.value})%{self.divisor}"
+
+
+Atom = Variable | Quotient | Remainder
+
+
+@dataclass(frozen=True)
+class Index:
+    """constant + the sum of coefficient * atom, atoms distinct and no coefficient 0."""
+
+    terms: tuple[tuple[Atom, int], ...] = ()
+    constant: int = 0
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.terms, self.constant))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __add__(self, other: Index | int) -> Index:
+        if isinstance(other, int):
+            return Index(self.terms, self.constant + other)
+        if not other.terms:
+            return Index(self.terms, self.constant + other.constant)
+        total = dict(self.terms)
+        for atom, coefficient in other.terms:
+            total[atom] = total.get(atom, 0) + coefficient
+        return Index(_sorted(total), self.constant + other.constant)
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: int) -> Index:
+        if factor == 0:
+            return Index()
+        return Index(tuple((a, c * factor) for a, c in self.terms), self.constant * factor)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Index:
+        return self * -1
+
+    def __sub__(self, other: Index | int) -> Index:
+        return self + (-other)
+
+    def __rsub__(self, other: int) -> Index:
+        return -self + other
+
+    def __floordiv__(self, divisor: int) -> Index:
+        if divisor == 1:
+            return self
+        whole, rest = self._split(divisor)
+        low, high = rest.bounds()
+        if low is not None and high is not None and low // divisor == high // divisor:
+            return whole + low // divisor
+        return whole + Index(((Quotient(rest, divisor), 1),))
+
+    def __mod__(self, divisor: int) -> Index:
+        if divisor == 1:
+            return Index()
+        _, rest = self._split(divisor)
+        low, high = rest.bounds()
+        if low is not None and high is not None and low // divisor == high // divisor:
+            return rest - divisor * (low // divisor)
+        return Index(((Remainder(rest, divisor), 1),))
+
+    def _split(self, divisor: int) -> tuple[Index, Index]:
+        """(whole, rest) with self = whole * divisor + rest."""
+        whole = {a: c // divisor for a, c in self.terms if c % divisor == 0}
+        rest = {a: c for a, c in self.terms if c % divisor}
+        inner = Index(_sorted(rest), self.constant % divisor)
+        return Index(_sorted(whole), self.constant // divisor), inner
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no variable occurs."""
+        return not self.terms
+
+    def coefficient(self, variable: Variable) -> int:
+        """The factor of `variable` outside any quotient or remainder."""
+        return next((c for a, c in self.terms if a == variable), 0)
+
+    def without(self, variable: Variable) -> Index:
+        """Self less the linear term of `variable`."""
+        return Index(tuple((a, c) for a, c in self.terms if a != variable), self.constant)
+
+    @cached_property
+    def variables(self) -> frozenset[Variable]:
+        """Every variable that occurs, also inside quotients and remainders."""
+        found: set[Variable] = set()
+        for atom, _ in self.terms:
+            found |= {atom} if isinstance(atom, Variable) else atom.value.variables
+        return frozenset(found)
+
+    def is_linear_in(self, variable: Variable) -> bool:
+        """Whether `variable` occurs in no quotient or remainder."""
+        return not any(
+            variable in atom.value.variables
+            for atom, _ in self.terms
+            if not isinstance(atom, Variable)
+        )
+
+    def bounds(self) -> tuple[int | None, int | None]:
+        """Least and greatest value by interval arithmetic; None where unknown."""
+        low: int | None = self.constant
+        high: int | None = self.constant
+        for atom, coefficient in self.terms:
+            least, most = _atom_bounds(atom)
+            if coefficient < 0:
+                least, most = most, least
+            low = None if low is None or least is None else low + coefficient * least
+            high = None if high is None or most is None else high + coefficient * most
+        return low, high
+
+    def substitute(self, values: Mapping[Variable, Index]) -> Index:
+        """Self with variables replaced."""
+        if not self.variables & values.keys():
+            return self
+        result = Index((), self.constant)
+        for atom, coefficient in self.terms:
+            if isinstance(atom, Variable):
+                new = values.get(atom)
+                result = result + (
+                    Index(((atom, coefficient),)) if new is None else new * coefficient
+                )
+            elif isinstance(atom, Quotient):
+                result = result + (atom.value.substitute(values) // atom.divisor) * coefficient
+            else:
+                result = result + (atom.value.substitute(values) % atom.divisor) * coefficient
+        return result
+
+    def evaluate(self, value: Callable[[Variable], int]) -> int:
+        """The number that `self` stands for when each variable has `value(variable)`."""
+        total = self.constant
+        for atom, coefficient in self.terms:
+            if isinstance(atom, Variable):
+                total += coefficient * value(atom)
+            elif isinstance(atom, Quotient):
+                total += coefficient * (atom.value.evaluate(value) // atom.divisor)
+            else:
+                total += coefficient * (atom.value.evaluate(value) % atom.divisor)
+        return total
+
+    def __str__(self) -> str:
+        parts = []
+        for atom, coefficient in self.terms:
+            sign = "-" if coefficient < 0 else "+"
+            size = "" if abs(coefficient) == 1 else f"{abs(coefficient)}*"
+            parts.append(f"{sign} {size}{atom}")
+        if self.constant or not parts:
+            parts.append(f"{'-' if self.constant < 0 else '+'} {abs(self.constant)}")
+        text = " ".join(parts)
+        return text[2:] if text.startswith("+ ") else "-" + text[2:]
+
+
+def index(value: int | Variable | Index) -> Index:
+    """`value` as an Index."""
+    if isinstance(value, Index):
+        return value
+    if isinstance(value, Variable):
+        if value.extent == 1:
+            return Index()
+        return Index(((value, 1),))
+    return Index((), int(value))
+
+
+def _sorted(terms: Mapping[Atom, int]) -> tuple[tuple[Atom, int], ...]:
+    kept = [(a, c) for a, c in terms.items() if c]
+    return tuple(kept) if len(kept) < 2 else tuple(sorted(kept, key=lambda t: str(t[0])))
+
+
+def _atom_bounds(atom: Atom) -> tuple[int | None, int | None]:
+    if isinstance(atom, Variable):
+        return 0, None if atom.extent is None else atom.extent - 1
+    if isinstance(atom, Remainder):
+        return 0, atom.divisor - 1
+    low, high = atom.value.bounds()
+    return (
+        None if low is None else low // atom.divisor,
+        None if high is None else high // atom.divisor,
+    )

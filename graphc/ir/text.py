@@ -1,0 +1,296 @@
+"""Graphs as text: one node a line with its type, attributes and the user's line; and the parser that reads it back.
+
+``parse(str(graph)) is graph``: names and comments are for people, the rest determines the nodes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from graphc.base.errors import GraphcError
+from graphc.ir.graph import Graph, make_input
+from graphc.ir.node import Node, attributes_text, make
+from graphc.ir.types import DType, N, TensorType, parse_type
+
+_PREFIX = {"data": "", "parameter": "parameter ", "state": "state "}
+_PLAIN = re.compile(r"[A-Za-z_][\w.\-]*")
+
+
+def graph_text(graph: Graph, indent: str = "") -> str:
+    """The text form of `graph`; a fused node's body is printed below it, indented."""
+    names = graph.names
+    heads = [f"%{_shown(names[i])}: {_PREFIX[i.attrs['kind']]}{i.type}" for i in graph.inputs]
+    lines = [f"{indent}graph {_shown(graph.name)}({', '.join(heads)}) {{"]
+    for node in graph.nodes:
+        if node.op.name == "input":
+            continue
+        lines.append(f"{indent}  {node_text(node, names, indent + '  ')}")
+    into = dict(graph.donations)
+    results = [
+        f"%{_shown(names[o])}"
+        + (f" into %{_shown(names[graph.inputs[into[k]]])}" if k in into else "")
+        for k, o in enumerate(graph.outputs)
+    ]
+    lines.append(f"{indent}  return {', '.join(results)}")
+    lines.append(f"{indent}}}")
+    return "\n".join(lines)
+
+
+def node_text(node: Node, names: dict[Node, str], indent: str = "") -> str:
+    """``%y = op(%x) {attr=1} : type  # file:line, what it is for``."""
+    arguments = ", ".join(f"%{_shown(names[i])}" for i in node.inputs)
+    attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, Graph)}
+    notes = ", ".join(str(n) for n in (node.location, node.origin) if n)
+    text = f"%{_shown(names[node])} = {node.op.name}({arguments}){attributes_text(attrs)} : {node.type}"
+    if notes:
+        text += f"  # {notes}"
+    for value in node.attrs.values():
+        if isinstance(value, Graph):
+            text += "\n" + graph_text(value, indent + "  ")
+    return text
+
+
+def diff(before: Graph, after: Graph) -> str:
+    """A unified diff of the two texts; empty if the graphs are the same."""
+    if before is after:
+        return ""
+    lines = difflib.unified_diff(
+        str(before).splitlines(), str(after).splitlines(), before.name, after.name, lineterm="", n=2
+    )
+    return "\n".join(lines)
+
+
+def parse(text: str) -> Graph:
+    """The graph that `text` describes: the very object it was printed from, if that is still alive.
+
+    Raises GraphcError with the line and column of what cannot be read.
+    """
+    parser = _Parser(text)
+    graph = parser.graph()
+    parser.end()
+    return graph
+
+
+def _shown(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else _quoted(name)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)
+      |(?P<type>(?:f32|f64|i32|i64|bool)\[[^\]]*\](?:\{\w+\})?)
+      |(?P<name>%(?:[\w][\w.\-]*|"(?:[^"\\\n]|\\.)*"))
+      |(?P<number>-?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|inf|nan)(?![\w.]))
+      |(?P<word>[A-Za-z_][\w.\-]*)
+      |(?P<string>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")
+      |(?P<mark>[(){},:=])""",
+    re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)")
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+def _unescape(match: re.Match[str]) -> str:
+    code = match[1]
+    if code[0] in "xuU" and len(code) > 1:
+        return chr(int(code[1:], 16))
+    return _ESCAPED.get(code, code)
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[tuple[str, str, int]] = []
+        position = 0
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if match is None:
+                raise self.error(position, f"unexpected {text[position]!r}")
+            if match.lastgroup != "space":
+                self.tokens.append((str(match.lastgroup), match[0], position))
+            position = match.end()
+        self.tokens.append(("end", "the end", len(text)))
+        self.at = 0
+
+    def error(self, position: int, what: str) -> GraphcError:
+        line = self.text.count("\n", 0, position) + 1
+        column = position - self.text.rfind("\n", 0, position)
+        shown = self.text.splitlines()[line - 1] if self.text else ""
+        return GraphcError(
+            f"cannot read the graph text: {what} at line {line}, column {column}",
+            node=shown.strip() or None,
+            remedy="the form of a line is: %name = op(%a, %b) {attr=1} : f32[N,10]",
+        )
+
+    def next(self, kind: str | None = None, text: str | None = None) -> str:
+        found, value, position = self.tokens[self.at]
+        if (kind is not None and found != kind) or (text is not None and value != text):
+            raise self.error(position, f"expected {text or kind}, found {value!r}")
+        self.at += 1
+        return value
+
+    def peek(self, text: str) -> bool:
+        return self.tokens[self.at][1] == text
+
+    def accept(self, text: str) -> bool:
+        if self.peek(text):
+            self.at += 1
+            return True
+        return False
+
+    def end(self) -> None:
+        self.next("end")
+
+    def name(self) -> str:
+        value = self.next("name")[1:]
+        return _ESCAPE.sub(_unescape, value[1:-1]) if value.startswith('"') else value
+
+    def graph(self) -> Graph:
+        self.next("word", "graph")
+        title = self.next()
+        if title.startswith('"'):
+            title = _ESCAPE.sub(_unescape, title[1:-1])
+        self.next("mark", "(")
+        nodes: dict[str, Node] = {}
+        inputs = []
+        while not self.peek(")"):
+            name = self.name()
+            self.next("mark", ":")
+            kind = self.next("word") if self.tokens[self.at][0] == "word" else "data"
+            node = make_input(name, parse_type(self.next("type")), kind)
+            nodes[name] = node
+            inputs.append(node)
+            if not self.accept(","):
+                break
+        self.next("mark", ")")
+        self.next("mark", "{")
+        while not self.peek("return"):
+            self.line(nodes)
+        self.next("word", "return")
+        outputs, donations = [], []
+        while True:
+            outputs.append(self.lookup(nodes))
+            if self.accept("into"):
+                target = self.lookup(nodes)
+                donations.append((len(outputs) - 1, inputs.index(target)))
+            if not self.accept(","):
+                break
+        self.next("mark", "}")
+        return Graph(title, inputs, outputs, donations)
+
+    def lookup(self, nodes: dict[str, Node]) -> Node:
+        position = self.tokens[self.at][2]
+        name = self.name()
+        if name not in nodes:
+            raise self.error(position, f"%{name} is not defined above")
+        return nodes[name]
+
+    def line(self, nodes: dict[str, Node]) -> None:
+        position = self.tokens[self.at][2]
+        name = self.name()
+        if name in nodes:
+            raise self.error(position, f"%{name} is defined twice")
+        self.next("mark", "=")
+        op = self.next("word")
+        self.next("mark", "(")
+        inputs = []
+        while not self.peek(")"):
+            inputs.append(self.lookup(nodes))
+            if not self.accept(","):
+                break
+        self.next("mark", ")")
+        attrs: dict[str, Any] = {}
+        if self.accept("{"):
+            while not self.peek("}"):
+                key = self.next("word")
+                self.next("mark", "=")
+                attrs[key] = self.value()
+                if not self.accept(","):
+                    break
+            self.next("mark", "}")
+        self.next("mark", ":")
+        declared = self.type()
+        if self.peek("graph"):
+            attrs["body"] = self.graph()
+        try:
+            node = make(op, tuple(inputs), attrs)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise self.error(
+                position, f"{op} does not take these attributes ({error!r})"
+            ) from error
+        if str(node.type) != declared:
+            raise self.error(position, f"%{name} is of type {node.type}, not {declared}")
+        nodes[name] = node
+
+    def type(self) -> str:
+        if not self.accept("("):
+            return str(parse_type(self.next("type")))
+        parts = []
+        while not self.peek(")"):
+            parts.append(str(parse_type(self.next("type"))))
+            if not self.accept(","):
+                break
+        self.next("mark", ")")
+        return "(" + ", ".join(parts) + ")"
+
+    def value(self) -> Any:
+        kind, text, position = self.tokens[self.at]
+        self.at += 1
+        if kind == "number":
+            plain = text.lstrip("-").isdigit()
+            return int(text) if plain else float(text)
+        if kind == "string":
+            return _ESCAPE.sub(_unescape, text[1:-1])
+        if kind == "type":
+            return parse_type(text)
+        if kind == "word":
+            return self.word(text, position)
+        if text == "(":
+            values = []
+            while not self.peek(")"):
+                values.append(self.value())
+                if not self.accept(","):
+                    break
+            self.next("mark", ")")
+            return tuple(values)
+        raise self.error(position, f"expected a value, found {text!r}")
+
+    def word(self, text: str, position: int) -> Any:
+        constants: dict[str, Any] = {
+            "True": True, "False": False, "None": None, "N": N, "inf": float("inf"), "nan": float("nan"),
+        }  # fmt: skip
+        if text in constants:
+            return constants[text]
+        if text in DType.__members__:
+            return DType[text]
+        raise self.error(position, f"{text!r} is not a value")
+
+
+def verify(graph: Graph) -> None:
+    """Re-runs every shape rule. Raises InternalError at the first node whose stored type is not what its rule says."""
+    from graphc.base.errors import InternalError
+
+    seen: set[Node] = set()
+    for node in graph.nodes:
+        late = [i for i in node.inputs if i not in seen]
+        if late:
+            raise InternalError(
+                f"{graph.names[node]} comes before its input {graph.names[late[0]]}"
+            )
+        seen.add(node)
+        inferred = node.op.infer(tuple(i.type for i in node.inputs), node.attrs)
+        if inferred != node.type:
+            raise InternalError(
+                f"{graph.names[node]} has the type {node.type} but its rule says {inferred}"
+            )
+        for value in node.attrs.values():
+            if isinstance(value, Graph):
+                verify(value)
+
+
+__all__ = ["TensorType", "diff", "graph_text", "node_text", "parse", "verify"]

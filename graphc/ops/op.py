@@ -1,0 +1,180 @@
+"""An op in one place: the record, and the families it can belong to.
+
+A family supplies what its ops share: how the shape rule checks inputs, how the op lowers to loops, how many floating
+point operations it costs. Lowering, fusion and the numpy interpreter switch on the family, never on an op's name.
+
+===========  =============================================================  ==========================
+family       meaning                                                        lowers by
+===========  =============================================================  ==========================
+elementwise  out[i] = body(a[i], b[i], ...), all of one shape                 `body`
+view         out[i] = a[access(i)], or a fill value outside                   `access`
+create       out[i] = body(i, scalars ...)                                    `body`
+reduction    out[i] = combine over r of body(a[access(i, r)], ...)            `access`, `body`, `combine`
+contraction  out[i] = sum over r of a[f(i, r)] * b[g(i, r)]                   `contraction`
+alias        the same elements in the same order under another shape         nothing to run
+layer        what its decomposition means                                    `decompose`
+===========  =============================================================  ==========================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.base.errors import GraphcError
+from graphc.ir.index import Index
+from graphc.ir.node import Attrs, Node, Operator, register
+from graphc.ir.rewrite import Rule
+from graphc.ir.types import Batch, Dim, TensorType, Type
+from graphc.ops.scalar import Value
+
+FAMILIES = (
+    "elementwise",
+    "view",
+    "create",
+    "reduction",
+    "contraction",
+    "alias",
+    "layer",
+    "structure",
+)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The condition low <= value < high; high None is the batch size."""
+
+    value: Index
+    low: int
+    high: int | None
+
+    def __str__(self) -> str:
+        return f"{self.low} <= {self.value} < {'N' if self.high is None else self.high}"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which element of each input is read, and when the read counts at all.
+
+    An index outside its input's extents never counts; `bounds` are conditions beyond that.
+    """
+
+    indices: tuple[tuple[Index, ...], ...]
+    bounds: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """out[output(i)] = sum over r of a[left(i, r)] * b[right(i, r)]; an index outside its input counts as zero.
+
+    axes: names and extents of the output's loops; reduced: of the summed loops. `access` maps their indices to
+    (output indices, left indices, right indices).
+    """
+
+    axes: tuple[tuple[str, Dim], ...]
+    reduced: tuple[tuple[str, Dim], ...]
+    access: Callable[
+        [Mapping[str, Index]], tuple[tuple[Index, ...], tuple[Index, ...], tuple[Index, ...]]
+    ]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs that drive the generated tests of an op.
+
+    types: input types as text. attrs: static parameters. values: how to draw each input ("normal", "positive",
+    "distinct", "labels:10", "probability", "unit"), one for all or one each. raises: part of the message a bad sample
+    must raise. differentiable: which inputs have a gradient worth checking (None: all floats).
+    """
+
+    types: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    values: str | tuple[str, ...] = "normal"
+    raises: str | None = None
+    differentiable: tuple[int, ...] | None = None
+
+
+def sample(*types: str, values: str | tuple[str, ...] = "normal", raises: str | None = None,
+           differentiable: tuple[int, ...] | None = None, **attrs: Any) -> Sample:  # fmt: skip
+    """A `Sample`, written short."""
+    return Sample(types, attrs, values, raises, differentiable)
+
+
+Gradient = Callable[..., Sequence[Node | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Op(Operator):
+    """One op. Fields that a family does not use stay None.
+
+    rule: (input types, attrs) -> result type. numpy: the meaning, on arrays, attributes as keywords (and the batch
+    size `n`, but for elementwise ops and contractions); the oracle of every test; a layer without one means its
+    decomposition. build: the function users call. vjp: (g, y, *inputs, **attrs) -> one gradient, or None, for each input.
+    """
+
+    name: str
+    family: str
+    rule: Callable[[tuple[TensorType, ...], Attrs], Type]
+    numpy: Callable[..., Any] | None
+    build: Callable[..., Any]
+    vjp: Gradient | None = None
+    body: Callable[..., Value] | None = None
+    access: Callable[..., Any] | None = None
+    domain: Callable[[tuple[TensorType, ...], Attrs], tuple[Dim, ...]] | None = None
+    combine: str | None = None
+    contraction: Callable[[tuple[TensorType, ...], Attrs], Contraction] | None = None
+    decompose: Callable[..., Any] | None = None
+    samples: tuple[Sample, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    arity: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise GraphcError(
+                f"op {self.name}: no family {self.family!r}", remedy=", ".join(FAMILIES)
+            )
+        register(self)
+
+    def infer(self, inputs: tuple[Type, ...], attrs: Attrs) -> Type:
+        if self.arity is not None and len(inputs) != self.arity:
+            raise GraphcError(
+                f"{self.name} takes {self.arity} inputs, not {len(inputs)}",
+                remedy="give it that many tensors",
+            )
+        several = next((i for i in inputs if not isinstance(i, TensorType)), None)
+        if several is not None and self.family != "structure":
+            raise GraphcError(
+                f"{self.name}: an input has several results {several}", remedy="take one with get"
+            )
+        return self.rule(inputs, attrs)  # type: ignore[arg-type]
+
+    @property
+    def doc(self) -> str:
+        """What the op does, from its builder's docstring."""
+        return (self.build.__doc__ or "").strip()
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def op_of(node: Node) -> Op:
+    """The op record of a node that is not an input."""
+    assert isinstance(node.op, Op)
+    return node.op
+
+
+def family_of(node: Node) -> str:
+    """The family of a node's op; "input" for inputs."""
+    return node.op.family if isinstance(node.op, Op) else "input"
+
+
+def common_layout(inputs: Sequence[TensorType]) -> str:
+    """The layout of a result: batch_last as soon as one input is stored that way."""
+    return "batch_last" if any(t.layout == "batch_last" for t in inputs) else "batch_first"
+
+
+def extent_product(extents: Sequence[Dim], n: int) -> int:
+    """Product of extents with N = n."""
+    return math.prod(n if isinstance(e, Batch) else e for e in extents)

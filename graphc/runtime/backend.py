@@ -1,0 +1,58 @@
+"""What a backend is, and how one is found: by entry point, loaded when it is first asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc.base.errors import GraphcError
+from graphc.ir.graph import Graph
+
+Array = np.ndarray[Any, Any]
+GROUP = "graphc.backends"
+BUILT_IN = {"numpy": "graphc_numpy:NumpyBackend", "llvm": "graphc_llvm:LLVMBackend"}
+
+
+class Runner(ABC):
+    """A graph made ready to run."""
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, Array], n: int) -> list[Array]:
+        """The graph's outputs for batch size `n`; donated inputs are overwritten in place.
+
+        inputs: checked, C-contiguous arrays of the right dtype, one for each input of the graph.
+        """
+
+    def explain(self) -> str:
+        """What runs: per kernel the ops fused, the algorithm, FLOPs and bytes."""
+        return "interpreted op by op in numpy"
+
+
+class Backend(ABC):
+    """Turns graphs into runners."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def prepare(self, graph: Graph, threads: int | None) -> Runner:
+        """A runner for `graph`; work may be put off to the first run."""
+
+
+@cache
+def load_backend(name: str) -> Backend:
+    """The backend of that name. Raises GraphcError if there is none or it cannot be imported."""
+    import importlib
+
+    targets = BUILT_IN | {e.name: e.value for e in entry_points(group=GROUP)}
+    if name not in targets:
+        raise GraphcError(
+            f"there is no backend named {name!r}", remedy="backends: " + ", ".join(sorted(targets))
+        )
+    module, _, attribute = targets[name].partition(":")
+    backend: Backend = getattr(importlib.import_module(module), attribute)()
+    return backend

@@ -1,0 +1,178 @@
+"""Tracing: run a callable once on traced tensors and keep what it built: graph, parameters, states.
+
+Whoever owns parameters is an `Owner`; tracing walks owners to name what they own ("3.weight") and knows no layers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphc.base.errors import GraphcError
+from graphc.ir.graph import Graph, make_input
+from graphc.ir.node import Node
+from graphc.ir.types import DType, Shape, TensorType, parse_type
+from graphc.tracing.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
+
+
+class Owner(ABC):
+    """Something that owns parameters and perhaps other owners."""
+
+    @abstractmethod
+    def children(self) -> Iterator[tuple[str, Owner]]:
+        """The owners inside this one, each with the name it has here."""
+
+
+@dataclass
+class Trace:
+    """What one tracing run has built so far.
+
+    training: whether layers behave as in training. parameters and states: name -> (node, initializer).
+    updates: state name -> the node that holds its next value.
+    """
+
+    training: bool
+    paths: dict[int, str]
+    parameters: dict[str, tuple[Node, Initializer]] = field(default_factory=dict)
+    states: dict[str, tuple[Node, Initializer]] = field(default_factory=dict)
+    updates: dict[str, Node] = field(default_factory=dict)
+    streams: int = 0
+
+    def parameter(self, owner: Owner, name: str, shape: Shape, initializer: Initializer,
+                  dtype: DType = DType.f32) -> Tensor:  # fmt: skip
+        """The trained tensor `name` of `owner`; the same one each time it is asked for."""
+        return self._held(
+            self.parameters, "parameter", owner, name, TensorType(dtype, shape), initializer
+        )
+
+    def state(self, owner: Owner, name: str, shape: Shape, initializer: Initializer,
+              dtype: DType = DType.f32) -> Tensor:  # fmt: skip
+        """A tensor of `owner` that is kept between steps but not trained."""
+        return self._held(self.states, "state", owner, name, TensorType(dtype, shape), initializer)
+
+    def update(self, state: Tensor, value: Tensor) -> None:
+        """Sets what `state` is after the step."""
+        self.updates[state.node.attrs["name"]] = value.node
+
+    def random_key(self) -> tuple[Tensor, int]:
+        """(key, stream) for one use of randomness; the key advances with every training step."""
+        name = "random_key"
+        if name not in self.states:
+            node = make_input(name, TensorType(DType.i32, ()), "state")
+            self.states[name] = (
+                node,
+                lambda shape, rng: np.asarray(rng.integers(0, 2**31), np.int32),
+            )
+            self.updates[name] = (Tensor(node) + 1).node
+        self.streams += 1
+        return Tensor(self.states[name][0]), self.streams - 1
+
+    def _held(self, table: dict[str, tuple[Node, Initializer]], kind: str, owner: Owner, name: str,
+              type: TensorType, initializer: Initializer) -> Tensor:  # fmt: skip
+        path = self.paths.get(id(owner))
+        if path is None:
+            raise GraphcError(
+                f"{owner!r} is used but is not an attribute of the network that is traced",
+                remedy="keep every layer as an attribute, or in a list that is one",
+            )
+        full = f"{path}.{name}" if path else name
+        if full in table and table[full][0].tensor != type:
+            raise GraphcError(
+                f"{full} was {table[full][0].tensor} at its first use and is {type} here",
+                remedy="share a layer only between inputs of one shape",
+            )
+        if full not in table:
+            table[full] = (make_input(full, type, kind), initializer)
+        return Tensor(table[full][0])
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The result of tracing: the graph's pieces and how to initialise what it holds."""
+
+    data: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    trace: Trace
+
+    def graph(self, name: str) -> Graph:
+        """Inputs are the data, then parameters, then states; outputs are the callable's."""
+        held = [node for node, _ in (*self.trace.parameters.values(), *self.trace.states.values())]
+        used = set(Graph(name, (*self.data, *held), self.outputs).nodes)
+        read = {i for node in used for i in node.inputs} | set(self.outputs)
+        return Graph(name, (*self.data, *[h for h in held if h in read]), self.outputs)
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+def current_trace() -> Trace:
+    """The tracing run under way. Raises GraphcError outside of one."""
+    found = _current.get()
+    if found is None:
+        raise GraphcError(
+            "a layer was called outside of tracing",
+            remedy="use it inside gc.trace, gc.Model or another layer, or give gc.Model the network itself",
+        )
+    return found
+
+
+def trace_callable(function: Callable[..., Any], types: Sequence[str | TensorType], *, training: bool = False,
+                   names: Sequence[str] | None = None) -> Traced:  # fmt: skip
+    """Runs `function` once on traced tensors of `types`.
+
+    names: of the inputs; "x" for one, else "x0", "x1", ... Returns what was built.
+    Raises GraphcError if the result is not a tensor or a tuple of tensors.
+    """
+    parsed = [parse_type(t) if isinstance(t, str) else t for t in types]
+    if names is None:
+        names = ["x"] if len(parsed) == 1 else [f"x{k}" for k in range(len(parsed))]
+    data = tuple(make_input(name, type) for name, type in zip(names, parsed, strict=True))
+    trace = Trace(training, _paths(function))
+    token = _current.set(trace)
+    try:
+        result = function(*map(Tensor, data))
+    finally:
+        _current.reset(token)
+    results = tuple(result) if isinstance(result, tuple | list) else (result,)
+    wrong = next((r for r in results if not isinstance(r, Tensor)), None)
+    if wrong is not None or not results:
+        raise GraphcError(
+            f"the traced function returned {type(wrong).__name__}, not a tensor",
+            remedy="return a traced tensor or a tuple of them",
+        )
+    return Traced(data, tuple(r.node for r in results), trace)
+
+
+def trace(function: Callable[..., Any], *types: str | TensorType, training: bool = False,
+          name: str | None = None) -> Graph:  # fmt: skip
+    """The graph of `function` (a network or any callable on traced tensors) for inputs of `types`.
+
+    >>> print(trace(lambda x: x * 2.0 + 1.0, "f32[N,3]", name="affine"))  # doctest: +ELLIPSIS
+    graph affine(%x: f32[N,3]) {
+      %full = full() {dtype=f32, shape=(N, 3), value=2.0} : f32[N,3]...
+    """
+    title = name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
+    return trace_callable(function, types, training=training).graph(title)
+
+
+def _paths(function: object) -> dict[int, str]:
+    """id of every owner reachable from `function` -> its dotted path."""
+    found: dict[int, str] = {}
+    stack = [("", function)] if isinstance(function, Owner) else []
+    while stack:
+        path, owner = stack.pop()
+        if id(owner) in found:
+            continue
+        found[id(owner)] = path
+        assert isinstance(owner, Owner)
+        inner = [(f"{path}.{name}" if path else name, child) for name, child in owner.children()]
+        stack.extend(reversed(inner))
+    return found
