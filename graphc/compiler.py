@@ -12,10 +12,12 @@ from graphc.runtime.executable import Executable
 def compile(graph: Graph, backend: str = "llvm", threads: int | None = None) -> Executable:
     """`graph` made ready to run.
 
-    backend: "llvm" (native code), "numpy" (the interpreter that defines the meaning), or one that is installed.
-    threads: how many to use; by default GRAPHC_NUM_THREADS, else every core the process may use. Results are the same
-    bits for any number. Native code is generated at the first run of each variant (small and large batches).
-    Raises GraphcError for an unknown backend or a bad number of threads.
+    backend: "llvm" (native code), "numpy" (the interpreter that defines the meaning), or one that
+    is installed.
+    threads: how many to use; by default GRAPHC_NUM_THREADS, else every core the process may use.
+    Results are the same bits for any number. Native code is generated at the first run of each
+    variant (small and large batches). Raises GraphcError for an unknown backend or a bad number of
+    threads.
     """
     if threads is not None and (
         not isinstance(threads, int) or isinstance(threads, bool) or threads < 1

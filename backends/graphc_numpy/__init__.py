@@ -1,4 +1,7 @@
-"""The numpy backend: interprets a graph op by op. Slow, and the meaning that every other backend is tested against."""
+"""The numpy backend: interprets a graph op by op.
+
+Slow, and the meaning that every other backend is tested against.
+"""
 
 from __future__ import annotations
 

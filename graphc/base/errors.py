@@ -1,7 +1,8 @@
 """Errors as part of the product.
 
-`GraphcError` is anything a user can cause; it always carries what is wrong with the actual values, the node as
-printed, the user's ``file:line`` and what to do. `InternalError` is a defect of graphc itself.
+`GraphcError` is anything a user can cause; it always carries what is wrong with the actual values,
+the node as printed, the user's ``file:line`` and what to do. `InternalError` is a defect of graphc
+itself.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class GraphcError(Exception):
 
 
 class InternalError(Exception):
-    """A defect of graphc. Run again with ``GRAPHC_DUMP=folder`` and attach the folder to a report."""
+    """A defect of graphc.
+
+    Run again with ``GRAPHC_DUMP=folder`` and attach the folder to a report.
+    """
 
     def __str__(self) -> str:
         return (

@@ -1,4 +1,4 @@
-"""Every setting of graphc: one ``GRAPHC_*`` environment variable each, declared here and nowhere else.
+"""Every setting of graphc: one ``GRAPHC_*`` environment variable each, declared here only.
 
 A setting is read when it is asked for, so that a test or a notebook can change the environment.
 """

@@ -1,6 +1,7 @@
-"""Where in the user's code something was written: the first stack frame outside graphc's own packages.
+"""Where in the user's code something was written: the first stack frame outside graphc's packages.
 
-`written_at` overrides it while a layer that the user wrote elsewhere is applied, and says what nodes are made for.
+`written_at` overrides it while a layer that the user wrote elsewhere is applied, and says what
+nodes are made for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _override: ContextVar[tuple[Location | None, str | None]] = ContextVar(
 
 @contextmanager
 def written_at(location: Location | None, origin: str | None = None) -> Iterator[None]:
-    """Nodes made inside are said to be written at `location`, for `origin` ("gradient of conv2d", say)."""
+    """Nodes made inside are said to be written at `location`.
+
+    origin: what they are for, "gradient of conv2d", say.
+    """
     token = _override.set((location, origin))
     try:
         yield
@@ -48,7 +52,10 @@ def origin() -> str | None:
 
 
 def user_location() -> Location | None:
-    """The overriding location, else the innermost line of the call stack that is not graphc's; None if there is none."""
+    """The overriding location, else the innermost line of the call stack that is not graphc's.
+
+    None if there is none.
+    """
     override = _override.get()[0]
     if override is not None:
         return override

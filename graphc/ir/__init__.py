@@ -1,1 +1,4 @@
-"""Floor 1: tensor types, nodes, graphs, their text form, verifier and rewriting. Knows no particular op."""
+"""Floor 1: tensor types, nodes, graphs, their text form, verifier and rewriting.
+
+Knows no particular op.
+"""

@@ -1,4 +1,7 @@
-"""A graph: named inputs, outputs, and which outputs overwrite which inputs. Immutable and interned like nodes."""
+"""A graph: named inputs, outputs, and which outputs overwrite which inputs.
+
+Immutable and interned like nodes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ INPUT_KINDS = ("data", "parameter", "state")
 
 
 class Input(Operator):
-    """A value that comes from outside: data fed at each call, a trained parameter, or a state kept between steps."""
+    """A value from outside: data fed at each call, a trained parameter, or a state that is kept."""
 
     name = "input"
 
@@ -54,6 +57,8 @@ class Graph:
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
     donations: tuple[tuple[int, int], ...]
+    _order: tuple[Node, ...] | None
+    _names: dict[Node, str] | None
 
     def __new__(
         cls,
@@ -93,7 +98,8 @@ class Graph:
         missing = [i for i in self.nodes if i.op is INPUT and not any(i is j for j in self.inputs)]
         if missing:
             raise GraphcError(
-                f"graph {self.name} reads {missing[0].attrs['name']!r}, which is not among its inputs",
+                f"graph {self.name} reads {missing[0].attrs['name']!r}, "
+                "which is not among its inputs",
                 remedy="list every input of the graph",
             )
         for output, source in self.donations:
@@ -108,32 +114,33 @@ class Graph:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Every node, inputs first, each after its inputs. The order depends on the graph alone."""
-        if self._order is None:
-            object.__setattr__(self, "_order", topological_order(self.outputs, self.inputs))
-        order: tuple[Node, ...] = self._order
+        if self._order is not None:
+            return self._order
+        order = topological_order(self.outputs, self.inputs)
+        object.__setattr__(self, "_order", order)
         return order
 
     @property
     def names(self) -> dict[Node, str]:
-        """A stable name for every node: an input's own, else its op's with a number from the second on."""
-        if self._names is None:
-            names = {i: str(i.attrs["name"]) for i in self.inputs}
-            taken, counts = set(names.values()), Counter[str]()
-            for node in self.nodes:
-                if node in names:
-                    continue
-                base = node.attrs["body"].name if node.op.name == "fused" else node.op.name
-                while True:
-                    number = counts[base]
-                    counts[base] += 1
-                    name = f"{base}_{number}" if number else base
-                    if name not in taken:
-                        break
-                taken.add(name)
-                names[node] = name
-            object.__setattr__(self, "_names", names)
-        found: dict[Node, str] = self._names
-        return found
+        """A stable name for every node: an input's own, else its op's, numbered from the second."""
+        if self._names is not None:
+            return self._names
+        names = {i: str(i.attrs["name"]) for i in self.inputs}
+        taken, counts = set(names.values()), Counter[str]()
+        for node in self.nodes:
+            if node in names:
+                continue
+            base = node.attrs["body"].name if node.op.name == "fused" else node.op.name
+            while True:
+                number = counts[base]
+                counts[base] += 1
+                name = f"{base}_{number}" if number else base
+                if name not in taken:
+                    break
+            taken.add(name)
+            names[node] = name
+        object.__setattr__(self, "_names", names)
+        return names
 
     def input_named(self, name: str) -> Node:
         """The input of that name. Raises GraphcError if there is none."""
@@ -160,7 +167,7 @@ class Graph:
         return diff(self, other)
 
     def to_networkx(self) -> networkx.DiGraph:
-        """A networkx view: a vertex a node with its ``op``, ``type`` and ``attrs``; an edge for each use."""
+        """A networkx view: a vertex a node with ``op``, ``type`` and ``attrs``; an edge a use."""
         import networkx
 
         view = networkx.MultiDiGraph(name=self.name)
@@ -190,7 +197,10 @@ _interned: weakref.WeakValueDictionary[tuple[Any, ...], Graph] = weakref.WeakVal
 
 
 def topological_order(outputs: Sequence[Node], first: Sequence[Node] = ()) -> tuple[Node, ...]:
-    """Every node that `outputs` need, each after its inputs, `first` in front. No recursion: any depth works."""
+    """Every node that `outputs` need, each after its inputs, `first` in front.
+
+    No recursion: any depth works.
+    """
     done: dict[Node, None] = dict.fromkeys(first)
     for output in outputs:
         stack = [(output, 0)]

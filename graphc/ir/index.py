@@ -1,7 +1,8 @@
 """Quasi-affine index expressions: integer sums of variables, quotients and remainders.
 
-An `Index` is in normal form from birth (a sorted sum of distinct atoms and a constant), so equality is structural and
-`a + b - b == a`. Ops state their accesses in it, loops compute addresses from it. It knows no buffers and no code.
+An `Index` is in normal form from birth (a sorted sum of distinct atoms and a constant), so equality
+is structural and `a + b - b == a`. Ops state their accesses in it, loops compute addresses from it.
+It knows no buffers and no code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Variable:
-    """A loop variable or a size known at run time; 0 <= value < extent where the extent is known."""
+    """A loop variable or a size known at run time.
+
+    0 <= value < extent where the extent is known.
+    """
 
     name: str
     extent: int | None = None

@@ -1,7 +1,8 @@
 """Nodes: immutable, interned, typed. `make` is the only door.
 
-Two nodes with the same op, inputs and attributes are one object: common subexpressions vanish as a graph is built,
-equality is ``is``, and "nothing changed" is one ``is``. Where a node was written lives beside it, not in its key.
+Two nodes with the same op, inputs and attributes are one object: common subexpressions vanish as a
+graph is built, equality is ``is``, and "nothing changed" is one ``is``. Where a node was written
+lives beside it, not in its key.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def operator_named(name: str) -> Operator:
 
 
 class Node:
-    """One value of a tensor graph: ``op(inputs) {attrs} : type``. Built by `make`, never changed."""
+    """One value of a tensor graph: ``op(inputs) {attrs} : type``.
+
+    Built by `make`, never changed.
+    """
 
     __slots__ = ("__weakref__", "attrs", "inputs", "location", "op", "origin", "type")
 
@@ -99,9 +103,9 @@ def make(
 ) -> Node:
     """The node ``op(inputs) {attrs}`` with the type that the op's shape rule computes.
 
-    location: the user's line (found from the call stack when left out); origin: what the node is for, such as
-    "gradient of 0.weight". Both are kept from the first time the node is made.
-    Raises GraphcError if the inputs or attributes do not fit.
+    location: the user's line (found from the call stack when left out); origin: what the node is
+    for, such as "gradient of 0.weight". Both are kept from the first time the node is made. Raises
+    GraphcError if the inputs or attributes do not fit.
     """
     operator = operator_named(op) if isinstance(op, str) else op
     attributes = dict(attrs or {})
@@ -145,7 +149,10 @@ def remake(node: Node, inputs: tuple[Node, ...], attrs: Attrs | None = None) -> 
 
 
 def attributes_text(attrs: Attrs) -> str:
-    """`` {stride=(1, 1), value=0.5}``; empty if there are none. The parser reads it back exactly."""
+    """`` {stride=(1, 1), value=0.5}``; empty if there are none.
+
+    The parser reads it back exactly.
+    """
     if not attrs:
         return ""
     return " {" + ", ".join(f"{name}={value_text(attrs[name])}" for name in sorted(attrs)) + "}"
@@ -175,5 +182,6 @@ def _attribute_key(name: str, value: Any) -> Any:
         return Graph, id(value)
     raise GraphcError(
         f"attribute {name}={value!r} is of type {type(value).__name__}",
-        remedy="attributes are None, bool, int, float, str, a dtype, N, a type, a graph, or tuples of these",
+        remedy="attributes are None, bool, int, float, str, a dtype, N, a type, a graph, "
+        "or tuples of these",
     )

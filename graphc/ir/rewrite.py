@@ -1,30 +1,35 @@
 """Rewriting: rebuild a graph bottom-up, and rules written as rows of algebra.
 
-A `Rule` is ``Rule("mul-one", "mul(x, 1)", "x")``: a name, a left side, a right side, and perhaps a guard on what the
-variables matched. A number matches a constant of that value in any shape. Nothing here recurses over a graph; only
-over a rule's own few symbols.
+A `Rule` is ``Rule("mul-one", "mul(x, 1)", "x")``: a name, a left side, a right side, and perhaps a
+guard on what the variables matched. A number matches a constant of that value in any shape. What
+algebra cannot say is a `FunctionRule`. Nothing here recurses over a graph, only over a rule's own
+few symbols, and nothing here knows an op.
 """
 
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from graphc.base.errors import InternalError
+from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, make, remake
 from graphc.ir.types import TensorType
 
 Bindings = dict[str, Node]
 LIMIT_PER_NODE = 64
+LIMIT_OF_ROUNDS = 64
 
 
 def rebuild(graph: Graph, transform: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
-    """`graph` with every node replaced by ``transform(node, new inputs)``; the same object if nothing changed.
+    """`graph` with every node replaced by ``transform(node, new inputs)``.
 
-    Input nodes pass through unchanged.
+    The same object if nothing changed. Input nodes pass through unchanged.
     """
     new: dict[Node, Node] = {}
     for node in graph.nodes:
@@ -44,17 +49,45 @@ def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> dict[Node, No
     return new
 
 
+class Rewrite(ABC):
+    """One named step: what replaces a node, if it applies.
+
+    heads: the ops at whose nodes it is tried; empty for all.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def heads(self) -> tuple[str, ...]:
+        """Names of the ops that it looks at; empty for all."""
+
+    @abstractmethod
+    def replacement(self, node: Node) -> Node | None:
+        """What stands for `node`, whatever its type; None if the step does not apply."""
+
+    def apply(self, node: Node) -> Node | None:
+        """The node that replaces `node`; None if the step does not apply or changes its type."""
+        found = self.replacement(node)
+        return found if found is not None and found.type == node.type else None
+
+
 @dataclass(frozen=True)
-class Rule:
+class Rule(Rewrite):
     """One row of algebra: `left` becomes `right` where `guard` holds.
 
-    Sides are calls of ops on variables and numbers; a variable on the right must occur on the left.
+    Sides are calls of ops without attributes on variables, numbers, True and False; a variable on
+    the right must occur on the left. constants: the variables that only match constants. ulps: by
+    how many units in the last place the two sides may differ; 0 is the same bits for every input,
+    -0.0, nan and infinities included; None is true of real numbers only.
     """
 
     name: str
     left: str
     right: str
     guard: Callable[[Mapping[str, Node]], bool] | None = None
+    constants: tuple[str, ...] = ()
+    ulps: int | None = 0
     _left: ast.expr = field(init=False, repr=False, compare=False)
     _right: ast.expr = field(init=False, repr=False, compare=False)
 
@@ -62,6 +95,10 @@ class Rule:
         for side in ("left", "right"):
             tree = ast.parse(getattr(self, side), mode="eval").body
             object.__setattr__(self, f"_{side}", tree)
+        unknown = _variables(self._right) - _variables(self._left)
+        if unknown or not isinstance(self._left, ast.Call):
+            what = f"uses {sorted(unknown)}" if unknown else "does not begin with an op"
+            raise InternalError(f"rule {self.name}: {self.left} -> {self.right} {what}")
 
     @property
     def head(self) -> str:
@@ -69,56 +106,116 @@ class Rule:
         assert isinstance(self._left, ast.Call) and isinstance(self._left.func, ast.Name)
         return self._left.func.id
 
-    def apply(self, node: Node) -> Node | None:
-        """The node that replaces `node`, or None if the rule does not apply."""
+    @property
+    def heads(self) -> tuple[str, ...]:
+        return (self.head,)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names that the left side binds, in alphabetical order."""
+        return tuple(sorted(_variables(self._left)))
+
+    def instance(self, bindings: Mapping[str, Node]) -> Node:
+        """The left side with its variables bound: what the generated tests run.
+
+        Raises GraphcError if the nodes do not fit the ops.
+        """
+        return _build(self._left, bindings, next(iter(bindings.values())).tensor)
+
+    def replacement(self, node: Node) -> Node | None:
         bindings: Bindings = {}
         if not _match(self._left, node, bindings):
             return None
+        if any(constant_value(bindings[name]) is None for name in self.constants):
+            return None
         if self.guard is not None and not self.guard(bindings):
             return None
-        result = _build(self._right, bindings, node.tensor)
-        same_type = (
-            result.tensor.shape == node.tensor.shape and result.tensor.dtype == node.tensor.dtype
-        )
-        return result if same_type else None
+        return _build(self._right, bindings, node.tensor)
+
+
+@dataclass(frozen=True)
+class FunctionRule(Rewrite):
+    """A step that needs more than algebra: a named function from a node to what replaces it.
+
+    examples: graph texts in which it fires; the generated tests run them before and after.
+    ulps: as for `Rule`.
+    """
+
+    name: str
+    on: tuple[str, ...]
+    function: Callable[[Node], Node | None]
+    examples: tuple[str, ...]
+    ulps: int | None = 0
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        return self.on
+
+    def replacement(self, node: Node) -> Node | None:
+        return self.function(node)
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules applied to a node until none fires."""
+    """Rules applied until none fires. `fired` counts how often each did."""
 
-    rules: tuple[Rule, ...]
+    rules: Sequence[Rewrite]
     fired: Counter[str] = field(default_factory=Counter, compare=False)
 
     def normalize(self, node: Node) -> Node:
-        """`node` after as many rules as apply at its root.
+        """`node` after as many rules as apply at its root; new nodes keep its line and origin.
 
         Raises InternalError naming the rules that fight if they never end.
         """
+        if not self._tried_at(node):
+            return node
         recent: list[str] = []
-        while True:
-            for rule in self._by_head.get(node.op.name, ()):
-                found = rule.apply(node)
-                if found is not None and found is not node:
-                    self.fired[rule.name] += 1
-                    recent.append(rule.name)
-                    node = found
-                    break
-            else:
-                return node
-            if len(recent) > LIMIT_PER_NODE:
-                fighting = ", ".join(sorted(set(recent[-8:])))
-                raise InternalError(f"rewriting does not end; the rules that fight: {fighting}")
+        with written_at(node.location, node.origin):
+            while len(recent) <= LIMIT_PER_NODE:
+                rewritten = self._step(node, recent)
+                if rewritten is None:
+                    return node
+                node = rewritten
+        raise _runaway(recent[-8:])
 
-    @property
-    def _by_head(self) -> dict[str, list[Rule]]:
-        cached: dict[str, list[Rule]] | None = self.__dict__.get("_heads")
-        if cached is None:
-            cached = {}
-            for rule in self.rules:
-                cached.setdefault(rule.head, []).append(rule)
-            self.__dict__["_heads"] = cached
-        return cached
+    def simplified(self, graph: Graph) -> Graph:
+        """`graph` with no place left where a rule applies; the same object if there was none.
+
+        Raises InternalError naming the rules that fight if they never end.
+        """
+        for _ in range(LIMIT_OF_ROUNDS):
+            before = self.fired.copy()
+            new = rebuild(graph, lambda node, inputs: self.normalize(remake(node, inputs)))
+            if new is graph:
+                return graph
+            graph = new
+        raise _runaway(list(self.fired - before))
+
+    def _step(self, node: Node, recent: list[str]) -> Node | None:
+        for rule in self._tried_at(node):
+            found = rule.apply(node)
+            if found is not None and found is not node:
+                self.fired[rule.name] += 1
+                recent.append(rule.name)
+                return found
+        return None
+
+    def _tried_at(self, node: Node) -> list[Rewrite]:
+        return self._by_head.get(node.op.name, self._general)
+
+    @cached_property
+    def _general(self) -> list[Rewrite]:
+        return [rule for rule in self.rules if not rule.heads]
+
+    @cached_property
+    def _by_head(self) -> dict[str, list[Rewrite]]:
+        heads = {head for rule in self.rules for head in rule.heads}
+        return {h: [r for r in self.rules if not r.heads or h in r.heads] for h in heads}
+
+
+def _runaway(names: Sequence[str]) -> InternalError:
+    fighting = ", ".join(sorted(set(names)))
+    return InternalError(f"rewriting does not end; the rules that fight: {fighting}")
 
 
 def constant_value(node: Node) -> float | int | bool | None:
@@ -129,39 +226,61 @@ def constant_value(node: Node) -> float | int | bool | None:
     return value
 
 
+def _variables(pattern: ast.expr) -> set[str]:
+    if isinstance(pattern, ast.Call):
+        return set().union(*map(_variables, pattern.args))
+    return {pattern.id} if isinstance(pattern, ast.Name) else set()
+
+
 def _match(pattern: ast.expr, node: Node, bindings: Bindings) -> bool:
     if isinstance(pattern, ast.Name):
         bound = bindings.setdefault(pattern.id, node)
         return bound is node
     number = _number(pattern)
     if number is not None:
-        value = constant_value(node)
-        return (
-            value is not None
-            and not isinstance(value, bool)
-            and float(value).hex() == float(number).hex()
-        )
+        return _is_number(constant_value(node), number)
     if not isinstance(pattern, ast.Call) or not isinstance(pattern.func, ast.Name):
         raise InternalError(
             f"a rule's pattern is made of calls, names and numbers, not {ast.unparse(pattern)}"
         )
-    if node.op.name != pattern.func.id or len(node.inputs) != len(pattern.args):
+    if node.op.name != pattern.func.id or len(node.inputs) != len(pattern.args) or node.attrs:
         return False
     return all(_match(p, i, bindings) for p, i in zip(pattern.args, node.inputs, strict=True))
 
 
+def _is_number(value: float | int | bool | None, number: float | int | bool) -> bool:
+    """Whether a constant is a pattern's number: -0.0 and 0.0 differ as floats, not as integers."""
+    if value is None or isinstance(value, bool) or isinstance(number, bool):
+        return value is number
+    if isinstance(value, int):
+        return value == number
+    return value.hex() == float(number).hex()
+
+
 def _build(pattern: ast.expr, bindings: Mapping[str, Node], like: TensorType) -> Node:
+    """The pattern as nodes; a number has the type of an operand beside it, else that of `like`."""
     if isinstance(pattern, ast.Name):
         return bindings[pattern.id]
     number = _number(pattern)
     if number is not None:
-        value = float(number) if like.dtype.is_float else int(number)
+        exact = not isinstance(number, bool) and not like.dtype.is_float
+        value = int(number) if exact else number if isinstance(number, bool) else float(number)
         return make("full", (), {"value": value, "dtype": like.dtype, "shape": like.shape})
     assert isinstance(pattern, ast.Call) and isinstance(pattern.func, ast.Name)
-    return make(pattern.func.id, tuple(_build(a, bindings, like) for a in pattern.args))
+    built = {
+        k: _build(argument, bindings, like)
+        for k, argument in enumerate(pattern.args)
+        if _number(argument) is None
+    }
+    beside = next((node.tensor for node in built.values()), like)
+    operands = [
+        built[k] if k in built else _build(argument, bindings, beside)
+        for k, argument in enumerate(pattern.args)
+    ]
+    return make(pattern.func.id, tuple(operands))
 
 
-def _number(pattern: ast.expr) -> float | int | None:
+def _number(pattern: ast.expr) -> float | int | bool | None:
     if isinstance(pattern, ast.UnaryOp) and isinstance(pattern.op, ast.USub):
         inner = _number(pattern.operand)
         return None if inner is None else -inner

@@ -1,4 +1,4 @@
-"""Graphs as text: one node a line with its type, attributes and the user's line; and the parser that reads it back.
+"""Graphs as text, one node a line with its type and the user's line; and the parser of that text.
 
 ``parse(str(graph)) is graph``: names and comments are for people, the rest determines the nodes.
 """
@@ -43,7 +43,8 @@ def node_text(node: Node, names: dict[Node, str], indent: str = "") -> str:
     arguments = ", ".join(f"%{_shown(names[i])}" for i in node.inputs)
     attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, Graph)}
     notes = ", ".join(str(n) for n in (node.location, node.origin) if n)
-    text = f"%{_shown(names[node])} = {node.op.name}({arguments}){attributes_text(attrs)} : {node.type}"
+    call = f"{node.op.name}({arguments}){attributes_text(attrs)}"
+    text = f"%{_shown(names[node])} = {call} : {node.type}"
     if notes:
         text += f"  # {notes}"
     for value in node.attrs.values():
@@ -262,7 +263,8 @@ class _Parser:
 
     def word(self, text: str, position: int) -> Any:
         constants: dict[str, Any] = {
-            "True": True, "False": False, "None": None, "N": N, "inf": float("inf"), "nan": float("nan"),
+            "True": True, "False": False, "None": None, "N": N, "inf": float("inf"),
+            "nan": float("nan"),
         }  # fmt: skip
         if text in constants:
             return constants[text]
@@ -272,7 +274,10 @@ class _Parser:
 
 
 def verify(graph: Graph) -> None:
-    """Re-runs every shape rule. Raises InternalError at the first node whose stored type is not what its rule says."""
+    """Re-runs every shape rule.
+
+    Raises InternalError at the first node whose stored type is not what its rule says.
+    """
     from graphc.base.errors import InternalError
 
     seen: set[Node] = set()

@@ -2,19 +2,23 @@
 
 Semantics that every backend keeps:
 
-* f32 and f64 follow IEEE 754: no fast-math, nan propagates through every arithmetic op, maximum and minimum
-  included; x / 0 is inf or nan. Integers wrap; integer division by zero never occurs (no op divides integers).
+* f32 and f64 follow IEEE 754: no fast-math, nan propagates through every arithmetic op, maximum and
+  minimum included; x / 0 is inf or nan. Integers wrap; integer division by zero never occurs (no op
+  divides integers).
 * A reduction is a sum in an order that depends on shapes alone, never on the number of threads.
-* A multiplication feeding a sum in a contraction is fused (one rounding); elementwise code is not contracted.
+* A multiplication feeding a sum in a contraction is fused (one rounding); elementwise code is not
+  contracted.
 * Comparisons with nan are false, `not_equal` is true.
 
-Shapes hold ints and at most one symbolic batch dimension, `N`. Layouts are `batch_first` (row-major, the batch
-outermost) and `batch_last` (the batch innermost, its stride rounded up to `BATCH_PADDING`); a type without `N`
-is row-major whatever its layout says, so it always says `batch_first`.
+Shapes hold ints and at most one symbolic batch dimension, `N`. Layouts are `batch_first`
+(row-major, the batch outermost) and `batch_last` (the batch innermost, its stride rounded up to
+`BATCH_PADDING`); a type without `N` is row-major whatever its layout says, so it always says
+`batch_first`.
 """
 
 from __future__ import annotations
 
+import builtins
 import enum
 import re
 from collections.abc import Iterable, Sequence
@@ -50,7 +54,7 @@ class DType(enum.Enum):
         return int(self.numpy.itemsize)
 
     @property
-    def is_float(self) -> bool:
+    def is_float(self) -> builtins.bool:
         """Whether this is f32 or f64."""
         return self in (DType.f32, DType.f64)
 
@@ -169,7 +173,8 @@ def parse_type(text: str) -> TensorType:
     if match is None:
         raise GraphcError(
             f"{text!r} is not a tensor type",
-            remedy="write it as dtype[extents], for example f32[N,1,32,32]; dtypes: f32 f64 i32 i64 bool",
+            remedy="write it as dtype[extents], for example f32[N,1,32,32]; "
+            "dtypes: f32 f64 i32 i64 bool",
         )
     dims = [d.strip() for d in match[2].split(",")] if match[2].strip() else []
     shape: list[Dim] = []
@@ -239,8 +244,8 @@ def window_extent(
     ceil_mode: bool = False,
     what: str,
 ) -> int:
-    """(W - F + P)/S + 1, rounded down, or up with `ceil_mode` (a last window must start inside the input or its
-    low padding). Raises GraphcError with the formula filled in if nothing fits.
+    """(W - F + P)/S + 1, rounded down, or up with `ceil_mode` (a last window must start inside the
+    input or its low padding). Raises GraphcError with the formula filled in if nothing fits.
     """
     reach = dilation * (window - 1) + 1
     room = size - reach + low + high

@@ -1,6 +1,6 @@
-"""Floor 2: every op in one place: shape rule, meaning in numpy, scalar body or contraction, gradient, samples.
+"""Floor 2: every op in one place: shape rule, meaning in numpy, scalar body, gradient, samples.
 
-Importing this package imports every module in it, so that a new op is one new file and nothing else.
+Importing this package imports every module in it: a new op is one new file and nothing else.
 """
 
 from __future__ import annotations

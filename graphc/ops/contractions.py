@@ -1,4 +1,6 @@
-"""Contractions: matrix product, convolution and its two gradients. All four are one shape of loop nest.
+"""Contractions: matrix product, convolution and its two gradients.
+
+All four are one shape of loop nest.
 
 Convolution is correlation, NCHW activations and OIHW weights:
 out[n,k,y,x] = sum over c,r,s of in[n, c, y*stride + r*dilation - low, ...] * weight[k,c,r,s].
@@ -23,7 +25,7 @@ from graphc.ops.views import transpose
 At = Mapping[str, Index]
 Pair = int | Sequence[int]
 
-# -- matmul ----------------------------------------------------------------------------------------------------------
+# -- matmul ----------------------------------------------------------------------------------------
 
 
 def _matmul_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -53,15 +55,17 @@ def _matmul_contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contrac
     return Contraction((("m", a.shape[0]), ("n", b.shape[1])), (("k", a.shape[1]),), access)
 
 
-MATMUL = Op(
+MATMUL: Op = Op(
     "matmul", "contraction", _matmul_rule, lambda a, b: a @ b, matmul,
     vjp=lambda g, y, a, b: (matmul(g, transpose(b)), matmul(transpose(a), g)),
     contraction=_matmul_contraction, arity=2,
-    samples=(sample("f32[N,5]", "f32[5,3]"), sample("f32[4,N]", "f32[N,7]"), sample("f64[20,33]", "f64[33,18]"),
-             sample("f32[N,5]", "f32[4,3]", raises="inner extents"), sample("f32[5]", "f32[5,3]", raises="not both")),
+    samples=(sample("f32[N,5]", "f32[5,3]"), sample("f32[4,N]", "f32[N,7]"),
+             sample("f64[20,33]", "f64[33,18]"),
+             sample("f32[N,5]", "f32[4,3]", raises="inner extents"),
+             sample("f32[5]", "f32[5,3]", raises="not both")),
 )  # fmt: skip
 
-# -- convolution -----------------------------------------------------------------------------------------------------
+# -- convolution -----------------------------------------------------------------------------------
 
 
 def pair(value: Pair, what: str, least: int) -> tuple[int, int]:
@@ -86,7 +90,7 @@ def padding4(value: Pair) -> tuple[int, int, int, int]:
             f"padding {value!r} is not 1, 2 or 4 whole numbers of at least 0",
             remedy="give a number, (vertical, horizontal) or (top, bottom, left, right)",
         )
-    return values  # type: ignore[return-value]
+    return values
 
 
 def check_window_attrs(what: str, attrs: Attrs) -> None:
@@ -126,7 +130,8 @@ def _channels(what: str, channels: Dim, per_group: Dim, maps: Dim, groups: int) 
         )
     if per_group * groups != channels:
         raise GraphcError(
-            f"{what}: the input has {channels} channels but the weights expect {per_group} x {groups} groups",
+            f"{what}: the input has {channels} channels "
+            f"but the weights expect {per_group} x {groups} groups",
             remedy="give weights of shape (maps, channels / groups, height, width)",
         )
 
@@ -167,7 +172,10 @@ def _conv_attrs(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> dic
 def conv2d(
     x: Node, w: Node, *, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
 ) -> Node:
-    """Correlation of x [N,C,H,W] with w [K,C/groups,R,S]: [N,K,H',W'] with H' = (H - R + 2P)/S + 1."""
+    """Correlation of x [N,C,H,W] with w [K,C/groups,R,S].
+
+    The result is [N,K,H',W'] with H' = (H - R + 2P)/S + 1.
+    """
     return make(CONV2D, (x, w), _conv_attrs(stride, padding, dilation, groups))
 
 
@@ -218,7 +226,7 @@ def _conv_numpy(x: Any, w: Any, *, groups: int, **attrs: Any) -> Any:
     return np.ascontiguousarray(out).reshape(n, w.shape[0], *views.shape[2:4])
 
 
-CONV2D = Op(
+CONV2D: Op = Op(
     "conv2d", "contraction", _conv_rule, _conv_numpy, conv2d,
     vjp=lambda g, y, x, w, **attrs: (
         conv2d_input_grad(g, w, size=x.tensor.shape[2:], **attrs),
@@ -226,7 +234,8 @@ CONV2D = Op(
     ),
     contraction=_conv_contraction, arity=2,
     samples=tuple(
-        sample(*types, stride=stride, padding=padding, dilation=dilation, groups=groups, raises=raises)
+        sample(*types, stride=stride, padding=padding, dilation=dilation, groups=groups,
+               raises=raises)
         for types, stride, padding, dilation, groups, raises in (
             (("f32[N,2,6,6]", "f32[3,2,3,3]"), (1, 1), (0, 0, 0, 0), (1, 1), 1, None),
             (("f32[N,2,7,5]", "f32[3,2,3,2]"), (2, 1), (1, 1, 0, 1), (1, 1), 1, None),
@@ -251,7 +260,8 @@ def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType
     expected = _conv_extents("conv2d_input_grad", attrs["size"], w.shape[2:], attrs)
     if g.shape[1:] != (w.shape[0], *expected):
         raise GraphcError(
-            f"conv2d_input_grad: the gradient is {g} but the output is {w.shape[0]} maps of {expected}",
+            f"conv2d_input_grad: the gradient is {g} "
+            f"but the output is {w.shape[0]} maps of {expected}",
             remedy="give the gradient of that convolution's output",
         )
     return TensorType(g.dtype, (g.shape[0], channels, *attrs["size"])).with_layout(
@@ -259,15 +269,29 @@ def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType
     )
 
 
-def conv2d_input_grad(g: Node, w: Node, *, size: Sequence[Dim], stride: Pair = 1, padding: Pair = 0,
-                      dilation: Pair = 1, groups: int = 1) -> Node:  # fmt: skip
-    """The gradient of ``conv2d(x, w)`` for x of height and width `size`, given that of its output."""
+def conv2d_input_grad(
+    g: Node,
+    w: Node,
+    *,
+    size: Sequence[Dim],
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Node:
+    """The gradient of ``conv2d(x, w)`` for x, given that of its output.
+
+    size: height and width of x.
+    """
     attrs = {"size": tuple(size), **_conv_attrs(stride, padding, dilation, groups)}
     return make(CONV2D_INPUT_GRAD, (g, w), attrs)
 
 
 def _input_grad_contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contraction:
-    """With stride S only every S-th tap reaches a pixel: r = (y + low) mod S + S * j, and the row is (y + low)/S - j."""
+    """With stride S only every S-th tap reaches a pixel.
+
+    That is r = (y + low) mod S + S * j, and the row is (y + low)/S - j.
+    """
     g, w = inputs
     groups, (sy, sx), (dy, dx) = attrs["groups"], attrs["stride"], attrs["dilation"]
     top, _, left, _ = attrs["padding"]
@@ -321,7 +345,7 @@ def _input_grad_numpy(g: Any, w: Any, *, size: tuple[int, int], groups: int, **a
     return out[:, :, top : top + size[0], left : left + size[1]]
 
 
-CONV2D_INPUT_GRAD = Op(
+CONV2D_INPUT_GRAD: Op = Op(
     "conv2d_input_grad", "contraction", _input_grad_rule, _input_grad_numpy, conv2d_input_grad,
     vjp=lambda h, y, g, w, *, size, **attrs: (
         conv2d(h, w, **attrs),
@@ -329,12 +353,18 @@ CONV2D_INPUT_GRAD = Op(
     ),
     contraction=_input_grad_contraction, arity=2,
     samples=(
-        sample("f32[N,3,4,4]", "f32[3,2,3,3]", size=(6, 6), stride=(1, 1), padding=(0,) * 4, dilation=(1, 1), groups=1),
-        sample("f32[N,3,4,5]", "f32[3,2,3,2]", size=(7, 5), stride=(2, 1), padding=(1, 1, 0, 1), dilation=(1, 1), groups=1),
-        sample("f32[N,6,4,4]", "f32[6,2,3,3]", size=(8, 8), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=2),
-        sample("f64[2,2,5,5]", "f64[2,2,3,3]", size=(9, 9), stride=(1, 1), padding=(0,) * 4, dilation=(2, 2), groups=1),
-        sample("f64[2,2,5,5]", "f64[2,2,3,3]", size=(13, 13), stride=(2, 2), padding=(0,) * 4, dilation=(2, 2), groups=1),
-        sample("f32[N,3,4,4]", "f32[3,2,3,3]", size=(9, 9), stride=(1, 1), padding=(0,) * 4, dilation=(1, 1), groups=1,
+        sample("f32[N,3,4,4]", "f32[3,2,3,3]", size=(6, 6), stride=(1, 1), padding=(0,) * 4,
+               dilation=(1, 1), groups=1),
+        sample("f32[N,3,4,5]", "f32[3,2,3,2]", size=(7, 5), stride=(2, 1), padding=(1, 1, 0, 1),
+               dilation=(1, 1), groups=1),
+        sample("f32[N,6,4,4]", "f32[6,2,3,3]", size=(8, 8), stride=(2, 2), padding=(1, 1, 1, 1),
+               dilation=(1, 1), groups=2),
+        sample("f64[2,2,5,5]", "f64[2,2,3,3]", size=(9, 9), stride=(1, 1), padding=(0,) * 4,
+               dilation=(2, 2), groups=1),
+        sample("f64[2,2,5,5]", "f64[2,2,3,3]", size=(13, 13), stride=(2, 2), padding=(0,) * 4,
+               dilation=(2, 2), groups=1),
+        sample("f32[N,3,4,4]", "f32[3,2,3,3]", size=(9, 9), stride=(1, 1), padding=(0,) * 4,
+               dilation=(1, 1), groups=1,
                raises="gradient"),
     ),
 )  # fmt: skip
@@ -357,9 +387,20 @@ def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorTyp
     return TensorType(x.dtype, (maps, per_group, *attrs["window"]))
 
 
-def conv2d_weight_grad(x: Node, g: Node, *, window: Sequence[Dim], stride: Pair = 1, padding: Pair = 0,
-                       dilation: Pair = 1, groups: int = 1) -> Node:  # fmt: skip
-    """The gradient of ``conv2d(x, w)`` for w of height and width `window`, given that of its output."""
+def conv2d_weight_grad(
+    x: Node,
+    g: Node,
+    *,
+    window: Sequence[Dim],
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Node:
+    """The gradient of ``conv2d(x, w)`` for w, given that of its output.
+
+    window: height and width of w.
+    """
     attrs = {"window": tuple(window), **_conv_attrs(stride, padding, dilation, groups)}
     return make(CONV2D_WEIGHT_GRAD, (x, g), attrs)
 
@@ -395,7 +436,7 @@ def _weight_grad_numpy(
     return np.ascontiguousarray(out).reshape(g.shape[1], c // groups, *window)
 
 
-CONV2D_WEIGHT_GRAD = Op(
+CONV2D_WEIGHT_GRAD: Op = Op(
     "conv2d_weight_grad", "contraction", _weight_grad_rule, _weight_grad_numpy, conv2d_weight_grad,
     vjp=lambda h, y, x, g, *, window, **attrs: (
         conv2d_input_grad(g, h, size=x.tensor.shape[2:], **attrs),
@@ -403,9 +444,13 @@ CONV2D_WEIGHT_GRAD = Op(
     ),
     contraction=_weight_grad_contraction, arity=2,
     samples=(
-        sample("f32[N,2,6,6]", "f32[N,3,4,4]", window=(3, 3), stride=(1, 1), padding=(0,) * 4, dilation=(1, 1), groups=1),
-        sample("f32[N,2,7,5]", "f32[N,3,4,5]", window=(3, 2), stride=(2, 1), padding=(1, 1, 0, 1), dilation=(1, 1), groups=1),
-        sample("f32[N,4,8,8]", "f32[N,6,4,4]", window=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=2),
-        sample("f64[2,2,9,9]", "f64[2,2,5,5]", window=(3, 3), stride=(1, 1), padding=(0,) * 4, dilation=(2, 2), groups=1),
+        sample("f32[N,2,6,6]", "f32[N,3,4,4]", window=(3, 3), stride=(1, 1), padding=(0,) * 4,
+               dilation=(1, 1), groups=1),
+        sample("f32[N,2,7,5]", "f32[N,3,4,5]", window=(3, 2), stride=(2, 1), padding=(1, 1, 0, 1),
+               dilation=(1, 1), groups=1),
+        sample("f32[N,4,8,8]", "f32[N,6,4,4]", window=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1),
+               dilation=(1, 1), groups=2),
+        sample("f64[2,2,9,9]", "f64[2,2,5,5]", window=(3, 3), stride=(1, 1), padding=(0,) * 4,
+               dilation=(2, 2), groups=1),
     ),
 )  # fmt: skip

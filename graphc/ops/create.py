@@ -1,7 +1,8 @@
 """Tensors from nothing: constants, positions, the batch size, and counter-based random numbers.
 
-Random numbers are Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
-element i of key k is a function of (k, i) alone, so results do not depend on threads, layout or batch splits.
+Random numbers are Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC 2011): element i of key k is a function of (k, i) alone, so results do not depend on
+threads, layout or batch splits.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def full(value: float | int | bool, *, shape: Shape = (), dtype: DType = DType.f
     return make(FULL, (), {"value": value, "dtype": dtype, "shape": tuple(shape)})
 
 
-FULL = Op(
+FULL: Op = Op(
     "full", "create", _full_rule,
     numpy=lambda *, n, value, dtype, shape: np.full(_extents(shape, n), value, dtype.numpy),
     build=full,
@@ -83,7 +84,7 @@ def _iota_numpy(*, n: int, axis: int, shape: Shape, dtype: DType) -> np.ndarray[
     return np.broadcast_to(line, extents).astype(dtype.numpy)
 
 
-IOTA = Op(
+IOTA: Op = Op(
     "iota", "create", _iota_rule, _iota_numpy, iota,
     vjp=lambda g, y, **_: (),
     body=lambda s, at, *, axis, shape, dtype: s.position(at[axis], dtype),
@@ -96,7 +97,7 @@ def batch_size(*, dtype: DType = DType.f32) -> Node:
     return make(BATCH_SIZE, (), {"dtype": dtype})
 
 
-BATCH_SIZE = Op(
+BATCH_SIZE: Op = Op(
     "batch_size", "create",
     rule=lambda inputs, attrs: TensorType(attrs["dtype"], ()),
     numpy=lambda *, n, dtype: np.asarray(n, dtype.numpy),
@@ -156,7 +157,10 @@ def threefry_numpy(key: tuple[int, int], counter: tuple[Any, Any]) -> np.ndarray
 
 
 def random_uniform(key: Node, *, shape: Shape, stream: int = 0) -> Node:
-    """Uniform f32 in [0, 1) with 24 random bits; `key` is an i32 scalar, `stream` tells uses of one key apart."""
+    """Uniform f32 in [0, 1) with 24 random bits.
+
+    `key` is an i32 scalar, `stream` tells uses of one key apart.
+    """
     return make(RANDOM_UNIFORM, (key,), {"shape": tuple(shape), "stream": stream})
 
 
@@ -174,7 +178,10 @@ def _random_numpy(key: Any, *, n: int, shape: Shape, stream: int) -> np.ndarray[
 
 
 def _counters(shape: Shape, at: tuple[Any, ...]) -> tuple[Any, Any]:
-    """(position in the batch, position inside the sample) of an element; `at` holds numbers, arrays or indices."""
+    """(position in the batch, position inside the sample) of an element.
+
+    `at` holds numbers, arrays or indices.
+    """
     sample: Any = 0
     inside: Any = 0
     for dim, i in zip(shape, at, strict=True):
@@ -195,7 +202,7 @@ def _random_body(
     return s.mul(s.cast(top, DType.f32), s.literal(2.0**-24, DType.f32))
 
 
-RANDOM_UNIFORM = Op(
+RANDOM_UNIFORM: Op = Op(
     "random_uniform", "create", _random_rule, _random_numpy, random_uniform,
     vjp=lambda g, y, key, **_: (None,),
     body=_random_body,

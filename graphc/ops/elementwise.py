@@ -12,7 +12,7 @@ from graphc.ir.rewrite import Rule
 from graphc.ir.types import DType, TensorType
 from graphc.ops.create import full
 from graphc.ops.families import BINARY_SAMPLES, Operand, elementwise
-from graphc.ops.op import Op, common_layout, sample
+from graphc.ops.op import Builder, Op, common_layout, sample
 
 NUMBERS = (*BINARY_SAMPLES, sample("i32[N,3]", "i32[3]", values="labels:9"))
 
@@ -21,9 +21,9 @@ def _like(value: float, x: Node) -> Node:
     return full(value, shape=x.tensor.shape, dtype=x.tensor.dtype)
 
 
-# -- arithmetic ------------------------------------------------------------------------------------------------------
+# -- arithmetic ------------------------------------------------------------------------------------
 
-ADD = elementwise(
+ADD: Op = elementwise(
     "add", arity=2, dtypes="number", samples=NUMBERS,
     numpy=np.add, body=lambda s, x, y: s.add(x, y),
     vjp=lambda g, z, x, y: (g, g),
@@ -31,18 +31,18 @@ ADD = elementwise(
     rules=(Rule("add-zero", "add(x, -0.0)", "x"), Rule("zero-add", "add(-0.0, x)", "x"),
            Rule("add-neg", "add(x, neg(y))", "sub(x, y)")),
 )  # fmt: skip
-add = ADD.build
+add: Builder = ADD.build
 
-SUB = elementwise(
+SUB: Op = elementwise(
     "sub", arity=2, dtypes="number", samples=NUMBERS,
     numpy=np.subtract, body=lambda s, x, y: s.sub(x, y),
     vjp=lambda g, z, x, y: (g, neg(g)),
     doc="x - y.",
     rules=(Rule("sub-zero", "sub(x, 0.0)", "x"), Rule("sub-neg", "sub(x, neg(y))", "add(x, y)")),
 )  # fmt: skip
-sub = SUB.build
+sub: Builder = SUB.build
 
-MUL = elementwise(
+MUL: Op = elementwise(
     "mul", arity=2, dtypes="number", samples=NUMBERS,
     numpy=np.multiply, body=lambda s, x, y: s.mul(x, y),
     vjp=lambda g, z, x, y: (mul(g, y), mul(g, x)),
@@ -50,9 +50,9 @@ MUL = elementwise(
     rules=(Rule("mul-one", "mul(x, 1)", "x"), Rule("one-mul", "mul(1, x)", "x"),
            Rule("mul-neg", "mul(neg(x), neg(y))", "mul(x, y)")),
 )  # fmt: skip
-mul = MUL.build
+mul: Builder = MUL.build
 
-DIV = elementwise(
+DIV: Op = elementwise(
     "div", arity=2,
     samples=(sample("f32[N,3]", "f32[N,3]", values=("normal", "positive")),
              sample("f64[N,2,3]", "f64[3]", values=("normal", "positive")),
@@ -63,61 +63,61 @@ DIV = elementwise(
     doc="x / y, by IEEE 754: x / 0 is infinite or nan.",
     rules=(Rule("div-one", "div(x, 1)", "x"),),
 )  # fmt: skip
-div = DIV.build
+div: Builder = DIV.build
 
-NEG = elementwise(
+NEG: Op = elementwise(
     "neg", arity=1, dtypes="number",
     numpy=np.negative, body=lambda s, x: s.neg(x),
     vjp=lambda g, y, x: (neg(g),),
     doc="-x.",
     rules=(Rule("neg-neg", "neg(neg(x))", "x"),),
 )  # fmt: skip
-neg = NEG.build
+neg: Builder = NEG.build
 
-ABS = elementwise(
+ABS: Op = elementwise(
     "abs", arity=1,
     numpy=np.abs, body=lambda s, x: s.abs(x),
     vjp=lambda g, y, x: (where(less(x, 0.0), neg(g), where(less(0.0, x), g, _like(0.0, g))),),
     doc="|x|; its derivative at 0 is 0.",
     rules=(Rule("abs-neg", "abs(neg(x))", "abs(x)"), Rule("abs-abs", "abs(abs(x))", "abs(x)")),
 )  # fmt: skip
-absolute = ABS.build
+absolute: Builder = ABS.build
 
-# -- transcendental --------------------------------------------------------------------------------------------------
+# -- transcendental --------------------------------------------------------------------------------
 
-EXP = elementwise(
+EXP: Op = elementwise(
     "exp", arity=1,
     numpy=np.exp, body=lambda s, x: s.exp(x),
     vjp=lambda g, y, x: (mul(g, y),),
     doc="e to the power of x.",
 )  # fmt: skip
-exp = EXP.build
+exp: Builder = EXP.build
 
-LOG = elementwise(
+LOG: Op = elementwise(
     "log", arity=1,
     samples=(sample("f32[N,3]", values="positive"), sample("f64[4]", values="positive")),
     numpy=np.log, body=lambda s, x: s.log(x),
     vjp=lambda g, y, x: (div(g, x),),
     doc="Natural logarithm.",
 )  # fmt: skip
-log = LOG.build
+log: Builder = LOG.build
 
-SQRT = elementwise(
+SQRT: Op = elementwise(
     "sqrt", arity=1,
     samples=(sample("f32[N,3]", values="positive"), sample("f64[4]", values="positive")),
     numpy=np.sqrt, body=lambda s, x: s.sqrt(x),
     vjp=lambda g, y, x: (div(mul(g, 0.5), y),),
     doc="Square root.",
 )  # fmt: skip
-sqrt = SQRT.build
+sqrt: Builder = SQRT.build
 
-TANH = elementwise(
+TANH: Op = elementwise(
     "tanh", arity=1,
     numpy=np.tanh, body=lambda s, x: s.tanh(x),
     vjp=lambda g, y, x: (mul(g, sub(1.0, mul(y, y))),),
     doc="Hyperbolic tangent.",
 )  # fmt: skip
-tanh = TANH.build
+tanh: Builder = TANH.build
 
 
 def _sigmoid_numpy(x: Any) -> Any:
@@ -125,31 +125,32 @@ def _sigmoid_numpy(x: Any) -> Any:
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
 
 
-SIGMOID = elementwise(
+SIGMOID: Op = elementwise(
     "sigmoid", arity=1,
     numpy=_sigmoid_numpy, body=lambda s, x: s.sigmoid(x),
     vjp=lambda g, y, x: (mul(g, mul(y, sub(1.0, y))),),
     doc="1 / (1 + exp(-x)).",
 )  # fmt: skip
-sigmoid = SIGMOID.build
+sigmoid: Builder = SIGMOID.build
 
-POWER = elementwise(
+POWER: Op = elementwise(
     "power", arity=2,
     samples=(sample("f32[N,3]", "f32[N,3]", values=("positive", "normal")),
              sample("f64[3,1]", "f64[1,4]", values=("positive", "normal"))),
     numpy=np.power, body=lambda s, x, y: s.pow(x, y),
     vjp=lambda g, z, x, y: (
         mul(g, mul(y, power(x, sub(y, 1.0)))),
-        where(less(0.0, x), mul(g, mul(z, log(where(less(0.0, x), x, _like(1.0, x))))), _like(0.0, g)),
+        where(less(0.0, x), mul(g, mul(z, log(where(less(0.0, x), x, _like(1.0, x))))),
+              _like(0.0, g)),
     ),
     doc="x to the power of y, as C's pow. The gradient for y is taken as 0 where x is not above 0.",
     rules=(Rule("power-one", "power(x, 1)", "x"), Rule("power-two", "power(x, 2)", "mul(x, x)")),
 )  # fmt: skip
-power = POWER.build
+power: Builder = POWER.build
 
-# -- piecewise linear ------------------------------------------------------------------------------------------------
+# -- piecewise linear ------------------------------------------------------------------------------
 
-RELU = elementwise(
+RELU: Op = elementwise(
     "relu", arity=1,
     numpy=lambda x: np.where(x <= 0, np.zeros_like(x), x),
     body=lambda s, x: s.select(s.less_equal(x, s.constant(0.0, x)), s.constant(0.0, x), x),
@@ -157,9 +158,9 @@ RELU = elementwise(
     doc="max(x, 0); its derivative at 0 is 0, nan stays nan.",
     rules=(Rule("relu-relu", "relu(relu(x))", "relu(x)"),),
 )  # fmt: skip
-relu = RELU.build
+relu: Builder = RELU.build
 
-LEAKY_RELU = elementwise(
+LEAKY_RELU: Op = elementwise(
     "leaky_relu", arity=1,
     samples=(sample("f32[N,3]", slope=0.01), sample("f64[4]", slope=0.2)),
     numpy=lambda x, *, slope: np.where(x < 0, x * np.asarray(slope, x.dtype), x),
@@ -177,7 +178,7 @@ def leaky_relu(x: Node, *, slope: float = 0.01) -> Node:
     return built
 
 
-MAXIMUM = elementwise(
+MAXIMUM: Op = elementwise(
     "maximum", arity=2, dtypes="number", samples=NUMBERS,
     numpy=np.maximum, body=lambda s, x, y: s.maximum(x, y),
     vjp=lambda g, z, x, y: (
@@ -187,9 +188,9 @@ MAXIMUM = elementwise(
     doc="The larger of x and y; nan if either is nan. At a tie the gradient is split in halves.",
     rules=(Rule("maximum-same", "maximum(x, x)", "x"),),
 )  # fmt: skip
-maximum = MAXIMUM.build
+maximum: Builder = MAXIMUM.build
 
-MINIMUM = elementwise(
+MINIMUM: Op = elementwise(
     "minimum", arity=2, dtypes="number", samples=NUMBERS,
     numpy=np.minimum, body=lambda s, x, y: s.minimum(x, y),
     vjp=lambda g, z, x, y: (
@@ -199,9 +200,9 @@ MINIMUM = elementwise(
     doc="The smaller of x and y; nan if either is nan. At a tie the gradient is split in halves.",
     rules=(Rule("minimum-same", "minimum(x, x)", "x"),),
 )  # fmt: skip
-minimum = MINIMUM.build
+minimum: Builder = MINIMUM.build
 
-# -- comparisons and choice ------------------------------------------------------------------------------------------
+# -- comparisons and choice ------------------------------------------------------------------------
 
 
 def _comparison(name: str, numpy: Any, doc: str) -> Op:
@@ -213,10 +214,10 @@ def _comparison(name: str, numpy: Any, doc: str) -> Op:
     )  # fmt: skip
 
 
-less = _comparison("less", np.less, "x < y; false for nan.").build
-less_equal = _comparison("less_equal", np.less_equal, "x <= y; false for nan.").build
-equal = _comparison("equal", np.equal, "x == y; false for nan.").build
-not_equal = _comparison("not_equal", np.not_equal, "x != y; true for nan.").build
+less: Builder = _comparison("less", np.less, "x < y; false for nan.").build
+less_equal: Builder = _comparison("less_equal", np.less_equal, "x <= y; false for nan.").build
+equal: Builder = _comparison("equal", np.equal, "x == y; false for nan.").build
+not_equal: Builder = _comparison("not_equal", np.not_equal, "x != y; true for nan.").build
 
 
 def greater(x: Operand, y: Operand) -> Node:
@@ -275,9 +276,9 @@ def _logical(name: str, arity: int, numpy: Any, doc: str) -> Op:
     )  # fmt: skip
 
 
-logical_and = _logical("logical_and", 2, np.logical_and, "Both x and y.").build
-logical_or = _logical("logical_or", 2, np.logical_or, "x or y or both.").build
-logical_not = _logical("logical_not", 1, np.logical_not, "Not x.").build
+logical_and: Builder = _logical("logical_and", 2, np.logical_and, "Both x and y.").build
+logical_or: Builder = _logical("logical_or", 2, np.logical_or, "x or y or both.").build
+logical_not: Builder = _logical("logical_not", 1, np.logical_not, "Not x.").build
 
 
 def _cast_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -297,7 +298,16 @@ CAST = Op(
         cast(g, dtype=x.tensor.dtype) if dtype.is_float and x.tensor.dtype.is_float else None,
     ),
     body=lambda s, x, *, dtype: s.cast(x, dtype),
-    samples=(sample("f32[N,3]", dtype=DType.f64), sample("i32[N]", dtype=DType.f32, values="labels:9"),
+    samples=(sample("f32[N,3]", dtype=DType.f64),
+             sample("i32[N]", dtype=DType.f32, values="labels:9"),
              sample("bool[4]", dtype=DType.f32), sample("f32[4]", dtype=DType.i32)),
     arity=1,
 )  # fmt: skip
+
+COPY = elementwise(
+    "copy", arity=1, dtypes="any",
+    numpy=lambda x: np.array(x), body=lambda s, x: x,
+    vjp=lambda g, y, x: (g,),
+    doc="x in memory of its own.",
+)  # fmt: skip
+copy = COPY.build

@@ -38,10 +38,11 @@ def elementwise(
     samples: Sequence[Sample] | None = None,
     rules: Sequence[Rule] = (),
 ) -> Op:
-    """An op on one element of each input at a time. The builder broadcasts; the node's inputs have one shape.
+    """An op on one element of each input at a time. The builder broadcasts; the node's inputs have
+    one shape.
 
-    dtypes: "float", "number" (floats and integers) or "any" of the inputs; result: dtype of the result if it is
-    not that of the inputs.
+    dtypes: "float", "number" (floats and integers) or "any" of the inputs; result: dtype of the
+    result if it is not that of the inputs.
     """
 
     def rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -89,7 +90,7 @@ def require_dtype(what: str, type: TensorType, dtypes: str) -> None:
     }
     if not allowed[dtypes]:
         raise GraphcError(
-            f"{what}: input {type} is not of {'a float' if dtypes == 'float' else 'a ' + dtypes} dtype",
+            f"{what}: input {type} is not of a {dtypes} dtype",
             remedy="cast it first",
         )
 

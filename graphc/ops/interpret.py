@@ -17,7 +17,10 @@ Array = np.ndarray[Any, Any]
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Any], n: int | None = None) -> list[Array]:
-    """The outputs of `graph` for named input arrays; `n` is needed only if no input shows the batch size."""
+    """The outputs of `graph` for named input arrays.
+
+    `n` is needed only if no input shows the batch size.
+    """
     n = batch_of(graph, inputs) if n is None else n
     values: dict[Node, Any] = {}
     remaining = {node: len(users) for node, users in graph.users().items()}

@@ -1,4 +1,7 @@
-"""Softmax and losses: layer ops whose meaning is their decomposition; the gradients that matter are written out."""
+"""Softmax and losses: layer ops whose meaning is their decomposition.
+
+The gradients that matter are written out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from graphc.ir.types import DType, TensorType, normalize_axis
 from graphc.ops.create import batch_size, full, iota
 from graphc.ops.elementwise import div, equal, exp, log, mul, neg, sub, where
 from graphc.ops.families import layer, require_dtype
-from graphc.ops.op import sample
+from graphc.ops.op import Op, sample
 from graphc.ops.reductions import max, mean, sum
 from graphc.ops.views import broadcast
 
@@ -57,19 +60,20 @@ def log_softmax(x: Node, *, axis: int = 1) -> Node:
     return make(LOG_SOFTMAX, (x,), {"axis": normalize_axis(axis, x.tensor.rank, "log_softmax")})
 
 
-SOFTMAX = layer(
-    "softmax", rule=_softmax_rule, build=softmax, decompose=_softmax_decompose, arity=1, samples=SOFTMAX_SAMPLES,
+SOFTMAX: Op = layer(
+    "softmax", rule=_softmax_rule, build=softmax, decompose=_softmax_decompose, arity=1,
+    samples=SOFTMAX_SAMPLES,
     numpy=lambda x, *, n, axis: np.exp(_log_softmax_numpy(x, n=n, axis=axis)),
     vjp=lambda g, y, x, *, axis: (mul(y, sub(g, sum(mul(g, y), axes=axis, keepdims=True))),),
 )  # fmt: skip
 
-LOG_SOFTMAX = layer(
+LOG_SOFTMAX: Op = layer(
     "log_softmax", rule=_softmax_rule, build=log_softmax, decompose=_log_softmax_decompose, arity=1,
     samples=SOFTMAX_SAMPLES, numpy=_log_softmax_numpy,
     vjp=lambda g, y, x, *, axis: (sub(g, mul(exp(y), sum(g, axes=axis, keepdims=True))),),
 )  # fmt: skip
 
-# -- cross entropy ---------------------------------------------------------------------------------------------------
+# -- cross entropy ---------------------------------------------------------------------------------
 
 
 def _cross_entropy_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -86,13 +90,17 @@ def _cross_entropy_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorT
     ):
         raise GraphcError(
             f"softmax_cross_entropy: labels {labels} do not fit logits {logits}",
-            remedy="logits are [N,classes]; labels are class numbers i32[N] or i64[N], or probabilities [N,classes]",
+            remedy="logits are [N,classes]; labels are class numbers i32[N] or i64[N], "
+            "or probabilities [N,classes]",
         )
     return TensorType(logits.dtype, ())
 
 
 def softmax_cross_entropy(logits: Node, labels: Node) -> Node:
-    """-log softmax(logits)[label], the mean over the batch. Labels are class numbers or probabilities."""
+    """-log softmax(logits)[label], the mean over the batch.
+
+    Labels are class numbers or probabilities.
+    """
     return make(SOFTMAX_CROSS_ENTROPY, (logits, labels))
 
 
@@ -146,7 +154,7 @@ def _cross_entropy_numpy(logits: Any, labels: Any, *, n: int) -> Any:
     return -np.where(inside, picked, 0).mean()
 
 
-SOFTMAX_CROSS_ENTROPY = layer(
+SOFTMAX_CROSS_ENTROPY: Op = layer(
     "softmax_cross_entropy", rule=_cross_entropy_rule, build=softmax_cross_entropy,
     decompose=_cross_entropy_decompose, vjp=_cross_entropy_vjp, numpy=_cross_entropy_numpy, arity=2,
     samples=(sample("f32[N,5]", "i32[N]", values=("normal", "labels:5")),
@@ -155,7 +163,7 @@ SOFTMAX_CROSS_ENTROPY = layer(
              sample("f32[N,5]", "i32[N,5]", values=("normal", "labels:5"), raises="labels")),
 )  # fmt: skip
 
-# -- squared error ---------------------------------------------------------------------------------------------------
+# -- squared error ---------------------------------------------------------------------------------
 
 
 def _squared_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -179,8 +187,9 @@ def _squared_decompose(x: Node, target: Node) -> Node:
     return mean(mul(error, error))
 
 
-MEAN_SQUARED_ERROR = layer(
-    "mean_squared_error", rule=_squared_rule, build=mean_squared_error, decompose=_squared_decompose, arity=2,
+MEAN_SQUARED_ERROR: Op = layer(
+    "mean_squared_error", rule=_squared_rule, build=mean_squared_error,
+    decompose=_squared_decompose, arity=2,
     numpy=lambda x, t, *, n: ((x - t) ** 2).mean(),
     samples=(sample("f32[N,3]", "f32[N,3]"), sample("f64[4]", "f64[4]"),
              sample("f32[N,3]", "f32[N,2]", raises="differ")),

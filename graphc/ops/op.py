@@ -1,19 +1,22 @@
 """An op in one place: the record, and the families it can belong to.
 
-A family supplies what its ops share: how the shape rule checks inputs, how the op lowers to loops, how many floating
-point operations it costs. Lowering, fusion and the numpy interpreter switch on the family, never on an op's name.
+A family supplies what its ops share: how the shape rule checks inputs, how the op lowers to loops,
+how many floating point operations it costs. Lowering, fusion and the numpy interpreter switch on
+the family, never on an op's name.
 
-===========  =============================================================  ==========================
-family       meaning                                                        lowers by
-===========  =============================================================  ==========================
-elementwise  out[i] = body(a[i], b[i], ...), all of one shape                 `body`
-view         out[i] = a[access(i)], or a fill value outside                   `access`
-create       out[i] = body(i, scalars ...)                                    `body`
-reduction    out[i] = combine over r of body(a[access(i, r)], ...)            `access`, `body`, `combine`
-contraction  out[i] = sum over r of a[f(i, r)] * b[g(i, r)]                   `contraction`
-alias        the same elements in the same order under another shape         nothing to run
-layer        what its decomposition means                                    `decompose`
-===========  =============================================================  ==========================
+===========  =============================================================
+========================== family       meaning
+lowers by
+===========  =============================================================
+========================== elementwise  out[i] = body(a[i], b[i], ...), all of one shape
+`body` view         out[i] = a[access(i)], or a fill value outside                   `access` create
+out[i] = body(i, scalars ...)                                    `body` reduction    out[i] =
+combine over r of body(a[access(i, r)], ...)            `access`, `body`, `combine` contraction
+out[i] = sum over r of a[f(i, r)] * b[g(i, r)]                   `contraction` alias        the same
+elements in the same order under another shape         nothing to run layer        what its
+decomposition means                                    `decompose`
+===========  =============================================================
+==========================
 """
 
 from __future__ import annotations
@@ -67,10 +70,11 @@ class Access:
 
 @dataclass(frozen=True)
 class Contraction:
-    """out[output(i)] = sum over r of a[left(i, r)] * b[right(i, r)]; an index outside its input counts as zero.
+    """out[output(i)] = sum over r of a[left(i, r)] * b[right(i, r)]; an index outside its input
+    counts as zero.
 
-    axes: names and extents of the output's loops; reduced: of the summed loops. `access` maps their indices to
-    (output indices, left indices, right indices).
+    axes: names and extents of the output's loops; reduced: of the summed loops. `access` maps their
+    indices to (output indices, left indices, right indices).
     """
 
     axes: tuple[tuple[str, Dim], ...]
@@ -84,9 +88,10 @@ class Contraction:
 class Sample:
     """Inputs that drive the generated tests of an op.
 
-    types: input types as text. attrs: static parameters. values: how to draw each input ("normal", "positive",
-    "distinct", "labels:10", "probability", "unit"), one for all or one each. raises: part of the message a bad sample
-    must raise. differentiable: which inputs have a gradient worth checking (None: all floats).
+    types: input types as text. attrs: static parameters. values: how to draw each input ("normal",
+    "positive", "distinct", "labels:10", "probability", "unit"), one for all or one each. raises:
+    part of the message a bad sample must raise. differentiable: which inputs have a gradient worth
+    checking (None: all floats).
     """
 
     types: tuple[str, ...]
@@ -96,22 +101,29 @@ class Sample:
     differentiable: tuple[int, ...] | None = None
 
 
-def sample(*types: str, values: str | tuple[str, ...] = "normal", raises: str | None = None,
-           differentiable: tuple[int, ...] | None = None, **attrs: Any) -> Sample:  # fmt: skip
+def sample(
+    *types: str,
+    values: str | tuple[str, ...] = "normal",
+    raises: str | None = None,
+    differentiable: tuple[int, ...] | None = None,
+    **attrs: Any,
+) -> Sample:
     """A `Sample`, written short."""
     return Sample(types, attrs, values, raises, differentiable)
 
 
 Gradient = Callable[..., Sequence[Node | None]]
+Builder = Callable[..., Node]
 
 
 @dataclass(frozen=True, eq=False)
 class Op(Operator):
     """One op. Fields that a family does not use stay None.
 
-    rule: (input types, attrs) -> result type. numpy: the meaning, on arrays, attributes as keywords (and the batch
-    size `n`, but for elementwise ops and contractions); the oracle of every test; a layer without one means its
-    decomposition. build: the function users call. vjp: (g, y, *inputs, **attrs) -> one gradient, or None, for each input.
+    rule: (input types, attrs) -> result type. numpy: the meaning, on arrays, attributes as keywords
+    (and the batch size `n`, but for elementwise ops and contractions); the oracle of every test; a
+    layer without one means its decomposition. build: the function users call. vjp: (g, y, *inputs,
+    **attrs) -> one gradient, or None, for each input.
     """
 
     name: str

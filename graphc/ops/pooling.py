@@ -1,8 +1,9 @@
 """Pooling over windows of an image, and its gradients as ops of their own.
 
-Max pooling remembers which tap of the window won, the first maximum in row-major order (`max_pool2d_index`); its
-gradient (`max_unpool2d`) and the gradient's gradient (`max_pool2d_take`) are each other's transpose, and so are
-`sum_pool2d` and `sum_unpool2d`. Taps outside the input never count. `ceil_mode` is padding at the far end.
+Max pooling remembers which tap of the window won, the first maximum in row-major order
+(`max_pool2d_index`); its gradient (`max_unpool2d`) and the gradient's gradient (`max_pool2d_take`)
+are each other's transpose, and so are `sum_pool2d` and `sum_unpool2d`. Taps outside the input never
+count. `ceil_mode` is padding at the far end.
 """
 
 from __future__ import annotations
@@ -62,9 +63,18 @@ def pooled_extents(
     return found[0], found[1]
 
 
-def window_attrs(what: str, size: Sequence[Dim], window: Pair, stride: Pair | None, padding: Pair,
-                 ceil_mode: bool) -> dict[str, Any]:  # fmt: skip
-    """Normal attributes of a pooling op; `ceil_mode` becomes padding at the bottom and the right."""
+def window_attrs(
+    what: str,
+    size: Sequence[Dim],
+    window: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    ceil_mode: bool,
+) -> dict[str, Any]:
+    """Normal attributes of a pooling op.
+
+    `ceil_mode` becomes padding at the bottom and the right.
+    """
     attrs = {
         "window": pair(window, f"{what}: window", 1),
         "stride": pair(window if stride is None else stride, f"{what}: stride", 1),
@@ -76,7 +86,8 @@ def window_attrs(what: str, size: Sequence[Dim], window: Pair, stride: Pair | No
     numbers = [int(s) for s in size]  # type: ignore[arg-type]
     reach = [
         (count - 1) * s + w for count, s, w in
-        zip(pooled_extents(what, numbers, attrs, True), attrs["stride"], attrs["window"], strict=True)
+        zip(pooled_extents(what, numbers, attrs, True), attrs["stride"], attrs["window"],
+            strict=True)
     ]  # fmt: skip
     bottom, right = (
         max(bottom, reach[0] - numbers[0] - top),
@@ -130,7 +141,7 @@ def _reaching(attrs: Attrs) -> tuple[int, int]:
 def _reached(
     out: Indices, back: Indices, attrs: Attrs
 ) -> tuple[Indices, tuple[Index, Index], tuple[Bound, ...]]:
-    """(the window `back` steps before the last that reaches input `out`, the tap, the tap's bounds)."""
+    """(the window `back` steps before the last that reaches input `out`, the tap, its bounds)."""
     (r, s), (sy, sx), (top, _, left, _) = attrs["window"], attrs["stride"], attrs["padding"]
     y, x = out[2] + top, out[3] + left
     tap = (y % sy + back[0] * sy, x % sx + back[1] * sx)
@@ -141,7 +152,7 @@ def _reached(
 def _numpy_taps(
     size: tuple[int, int], out: tuple[int, int], attrs: Attrs
 ) -> Iterator[tuple[int, Any, Any]]:
-    """(tap number, slices of the output, slices of the input) for each tap, clipped to the input."""
+    """(tap number, slices of the output, of the input) for each tap, clipped to the input."""
     (rows, columns), (sy, sx), (top, _, left, _) = (
         attrs["window"],
         attrs["stride"],
@@ -160,7 +171,7 @@ def _at(array: Any, place: Any) -> Any:
     return array[:, :, place[0], place[1]]
 
 
-# -- max -------------------------------------------------------------------------------------------------------------
+# -- max -------------------------------------------------------------------------------------------
 
 POOL_SAMPLES = tuple(
     sample(type, window=window, stride=stride, padding=padding, raises=raises, values="distinct")
@@ -195,12 +206,12 @@ def max_pool2d(
     )
 
 
-MAX_POOL2D = Op(
+MAX_POOL2D: Op = Op(
     "max_pool2d", "reduction", lambda i, a: _pool_rule("max_pool2d", i, a), _max_numpy, max_pool2d,
     vjp=lambda g, y, x, **attrs: (
         max_unpool2d(make(MAX_POOL2D_INDEX, (x, y), attrs), g, size=x.tensor.shape[2:], **attrs),
     ),
-    body=lambda s, tap, x, **_: x,
+    body=lambda s, at, tap, x, **_: x,
     access=lambda out, tap, inputs, attrs: Access((_taps(out, tap, attrs),)),
     domain=_window_domain, combine="maximum", samples=POOL_SAMPLES, arity=1,
 )  # fmt: skip
@@ -216,7 +227,14 @@ def _index_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 
 def _index_body(
-    s: Vocabulary, tap: Indices, x: Value, y: Value, *, window: tuple[int, int], **_: Any
+    s: Vocabulary,
+    at: Indices,
+    tap: Indices,
+    x: Value,
+    y: Value,
+    *,
+    window: tuple[int, int],
+    **_: Any,
 ) -> Value:
     hit = s.binary("logical_or", s.equal(x, y), s.not_equal(x, x))
     number = s.position(_tap_number({"window": window}, tap[0], tap[1]), DType.i32)
@@ -234,7 +252,7 @@ def _index_numpy(x: Any, y: Any, *, n: int, **attrs: Any) -> Any:
     return found
 
 
-MAX_POOL2D_INDEX = Op(
+MAX_POOL2D_INDEX: Op = Op(
     "max_pool2d_index", "reduction", _index_rule, _index_numpy,
     lambda x, y, **attrs: make(MAX_POOL2D_INDEX, (x, y), attrs),
     vjp=lambda g, i, x, y, **_: (None, None),
@@ -244,9 +262,11 @@ MAX_POOL2D_INDEX = Op(
 )  # fmt: skip
 
 
-def _unpool_body(s: Vocabulary, back: Indices, index: Value, g: Value, *, tap: tuple[Index, Index],
-                 window: tuple[int, int], **_: Any) -> Value:  # fmt: skip
-    number = s.position(_tap_number({"window": window}, tap[0], tap[1]), DType.i32)
+def _unpool_body(
+    s: Vocabulary, at: Indices, back: Indices, index: Value, g: Value, **attrs: Any
+) -> Value:
+    _, tap, _ = _reached(at, back, attrs)
+    number = s.position(_tap_number(attrs, tap[0], tap[1]), DType.i32)
     return s.select(s.equal(index, number), g, s.constant(0.0, g))
 
 
@@ -261,7 +281,10 @@ def _unpool_numpy(index: Any, g: Any, *, n: int, size: tuple[int, int], **attrs:
 def max_unpool2d(
     index: Node, g: Node, *, size: Sequence[Dim], window: Pair, stride: Pair, padding: Pair
 ) -> Node:
-    """g sent to the input element that each window's `index` names, zero elsewhere: max pooling's gradient."""
+    """g sent to the input element that each window's `index` names, zero elsewhere.
+
+    This is max pooling's gradient.
+    """
     attrs = {"window": window, "stride": stride, "padding": padding, "size": tuple(size)}
     return make(MAX_UNPOOL2D, (index, g), attrs)
 
@@ -273,24 +296,35 @@ def _unpool_access(
     return Access((window,) * len(inputs), bounds)
 
 
-MAX_UNPOOL2D = Op(
-    "max_unpool2d", "reduction", lambda i, a: _unpool_rule("max_unpool2d", i, a), _unpool_numpy, max_unpool2d,
+MAX_UNPOOL2D: Op = Op(
+    "max_unpool2d", "reduction", lambda i, a: _unpool_rule("max_unpool2d", i, a), _unpool_numpy,
+    max_unpool2d,
     vjp=lambda h, y, index, g, *, size, **attrs: (None, make(MAX_POOL2D_TAKE, (index, h), attrs)),
     body=_unpool_body, access=_unpool_access,
     domain=lambda inputs, attrs: _reaching(attrs), combine="sum", arity=2,
     samples=(
-        sample("i32[N,2,3,3]", "f32[N,2,3,3]", window=(2, 2), stride=(2, 2), padding=(0,) * 4, size=(6, 6),
+        sample("i32[N,2,3,3]", "f32[N,2,3,3]", window=(2, 2), stride=(2, 2), padding=(0,) * 4,
+               size=(6, 6),
                values=("labels:4", "normal")),
-        sample("i32[N,1,3,3]", "f32[N,1,3,3]", window=(3, 3), stride=(2, 2), padding=(0,) * 4, size=(7, 7),
+        sample("i32[N,1,3,3]", "f32[N,1,3,3]", window=(3, 3), stride=(2, 2), padding=(0,) * 4,
+               size=(7, 7),
                values=("labels:9", "normal")),
-        sample("i32[2,1,4,3]", "f64[2,1,4,3]", window=(3, 2), stride=(1, 2), padding=(1, 1, 0, 0), size=(4, 6),
+        sample("i32[2,1,4,3]", "f64[2,1,4,3]", window=(3, 2), stride=(1, 2), padding=(1, 1, 0, 0),
+               size=(4, 6),
                values=("labels:3", "normal")),
     ),
 )  # fmt: skip
 
 
 def _take_body(
-    s: Vocabulary, tap: Indices, index: Value, h: Value, *, window: tuple[int, int], **_: Any
+    s: Vocabulary,
+    at: Indices,
+    tap: Indices,
+    index: Value,
+    h: Value,
+    *,
+    window: tuple[int, int],
+    **_: Any,
 ) -> Value:
     number = s.position(_tap_number({"window": window}, tap[0], tap[1]), DType.i32)
     return s.select(s.equal(index, number), h, s.constant(0.0, h))
@@ -312,10 +346,12 @@ def _take_numpy(index: Any, h: Any, *, n: int, **attrs: Any) -> Any:
     return out
 
 
-MAX_POOL2D_TAKE = Op(
+MAX_POOL2D_TAKE: Op = Op(
     "max_pool2d_take", "reduction", _take_rule, _take_numpy,
     lambda index, h, **attrs: make(MAX_POOL2D_TAKE, (index, h), attrs),
-    vjp=lambda g, y, index, h, **attrs: (None, max_unpool2d(index, g, size=h.tensor.shape[2:], **attrs)),
+    vjp=lambda g, y, index, h, **attrs: (
+        None, max_unpool2d(index, g, size=h.tensor.shape[2:], **attrs),
+    ),
     body=_take_body,
     access=lambda out, tap, inputs, attrs: Access((out, _taps(out, tap, attrs))),
     domain=_window_domain, combine="sum", arity=2,
@@ -323,7 +359,7 @@ MAX_POOL2D_TAKE = Op(
                     values=("labels:4", "normal")),),
 )  # fmt: skip
 
-# -- sum and average -------------------------------------------------------------------------------------------------
+# -- sum and average -------------------------------------------------------------------------------
 
 
 def _sum_numpy(x: Any, *, n: int, **attrs: Any) -> Any:
@@ -344,10 +380,10 @@ def sum_pool2d(
     )
 
 
-SUM_POOL2D = Op(
+SUM_POOL2D: Op = Op(
     "sum_pool2d", "reduction", lambda i, a: _pool_rule("sum_pool2d", i, a), _sum_numpy, sum_pool2d,
     vjp=lambda g, y, x, **attrs: (sum_unpool2d(g, size=x.tensor.shape[2:], **attrs),),
-    body=lambda s, tap, x, **_: x,
+    body=lambda s, at, tap, x, **_: x,
     access=lambda out, tap, inputs, attrs: Access((_taps(out, tap, attrs),)),
     domain=_window_domain, combine="sum", samples=POOL_SAMPLES, arity=1,
 )  # fmt: skip
@@ -368,10 +404,11 @@ def _sum_unpool_numpy(g: Any, *, n: int, size: tuple[int, int], **attrs: Any) ->
     return out
 
 
-SUM_UNPOOL2D = Op(
-    "sum_unpool2d", "reduction", lambda i, a: _unpool_rule("sum_unpool2d", i, a), _sum_unpool_numpy, sum_unpool2d,
+SUM_UNPOOL2D: Op = Op(
+    "sum_unpool2d", "reduction", lambda i, a: _unpool_rule("sum_unpool2d", i, a), _sum_unpool_numpy,
+    sum_unpool2d,
     vjp=lambda h, y, g, *, size, **attrs: (make(SUM_POOL2D, (h,), attrs),),
-    body=lambda s, back, g, **_: g, access=_unpool_access,
+    body=lambda s, at, back, g, **_: g, access=_unpool_access,
     domain=lambda inputs, attrs: _reaching(attrs), combine="sum", arity=1,
     samples=(
         sample("f32[N,2,3,3]", window=(2, 2), stride=(2, 2), padding=(0,) * 4, size=(7, 6)),
@@ -389,9 +426,19 @@ def _average_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     )
 
 
-def avg_pool2d(x: Node, *, window: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Node:  # fmt: skip
-    """The mean of each window. Padding counts as zeros unless `count_include_pad` is off; what `ceil_mode` adds never counts."""
+def avg_pool2d(
+    x: Node,
+    *,
+    window: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Node:
+    """The mean of each window. Padding counts as zeros unless `count_include_pad` is off.
+
+    What `ceil_mode` adds never counts.
+    """
     attrs = window_attrs("avg_pool2d", x.tensor.shape[2:], window, stride, padding, False)
     return make(
         AVG_POOL2D, (x,), attrs | {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
@@ -399,7 +446,10 @@ def avg_pool2d(x: Node, *, window: Pair, stride: Pair | None = None, padding: Pa
 
 
 def _counts(axis: int, size: int, out: int, attrs: Attrs) -> tuple[int, int, int]:
-    """(offset, lowest, limit): window i counts the positions from max(i*stride - offset, lowest) below limit."""
+    """(offset, lowest, limit) of what a window counts along `axis`.
+
+    Window i counts the positions from max(i*stride - offset, lowest) below limit.
+    """
     low, high = attrs["padding"][2 * axis], attrs["padding"][2 * axis + 1]
     return (low, -low, size + high) if attrs["count_include_pad"] else (low, 0, size)
 
@@ -411,7 +461,8 @@ def _average_decompose(x: Node, *, ceil_mode: bool, count_include_pad: bool, **a
     result = total
     factor = 1.0
     for axis in range(2):
-        size, out = int(x.tensor.shape[2 + axis]), int(type.shape[2 + axis])  # type: ignore[arg-type]
+        size = int(x.tensor.shape[2 + axis])  # type: ignore[arg-type]
+        out = int(type.shape[2 + axis])  # type: ignore[arg-type]
         stride, window = attrs["stride"][axis], attrs["window"][axis]
         offset, lowest, limit = _counts(axis, size, out, full)
         first, last = max(-offset, lowest), min((out - 1) * stride - offset + window, limit)
@@ -448,10 +499,12 @@ def _average_numpy(
     return total / np.outer(lines[0], lines[1])
 
 
-AVG_POOL2D = layer(
-    "avg_pool2d", rule=_average_rule, numpy=_average_numpy, build=avg_pool2d, decompose=_average_decompose, arity=1,
+AVG_POOL2D: Op = layer(
+    "avg_pool2d", rule=_average_rule, numpy=_average_numpy, build=avg_pool2d,
+    decompose=_average_decompose, arity=1,
     samples=tuple(
-        Sample(s.types, dict(s.attrs) | {"ceil_mode": ceil, "count_include_pad": include}, raises=s.raises)
+        Sample(s.types, dict(s.attrs) | {"ceil_mode": ceil, "count_include_pad": include},
+               raises=s.raises)
         for s in POOL_SAMPLES for ceil in (False, True) for include in (True, False)
     ),
 )  # fmt: skip

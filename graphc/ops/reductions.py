@@ -14,7 +14,7 @@ from graphc.ir.types import Dim, N, TensorType, normalize_axes
 from graphc.ops.create import batch_size
 from graphc.ops.elementwise import cast, div, equal, mul
 from graphc.ops.families import require_dtype
-from graphc.ops.op import Access, Gradient, Op, common_layout, sample
+from graphc.ops.op import Access, Builder, Gradient, Op, common_layout, sample
 from graphc.ops.views import broadcast
 
 Axes = int | Sequence[int] | None
@@ -78,7 +78,8 @@ def _reduction(name: str, combine: str, numpy: Callable[..., Any], vjp: Gradient
 
     build.__name__, build.__doc__ = name, doc
     op = Op(
-        name, "reduction", rule, numpy, build, vjp=vjp, body=lambda s, taps, x, **_: x, access=access, domain=domain,
+        name, "reduction", rule, numpy, build, vjp=vjp, body=lambda s, at, taps, x, **_: x,
+        access=access, domain=domain,
         combine=combine, samples=SAMPLES, arity=1,
     )  # fmt: skip
     return op
@@ -104,24 +105,24 @@ def _numpy(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, *, n, axes, keepdims: function(x, axis=axes, keepdims=keepdims)
 
 
-SUM = _reduction(
+SUM: Op = _reduction(
     "sum", "sum", _numpy(np.sum),
     lambda g, y, x, *, axes, keepdims: (_spread(g, x, axes, keepdims),),
     "The sum over `axes` (all by default), which stay with extent 1 if `keepdims`.",
 )  # fmt: skip
-sum = SUM.build
+sum: Builder = SUM.build
 
-MAX = _reduction(
+MAX: Op = _reduction(
     "max", "maximum", _numpy(np.max), _extreme_vjp,
     "The largest element over `axes`; nan if there is one. Ties share the gradient.",
 )  # fmt: skip
-max = MAX.build
+max: Builder = MAX.build
 
-MIN = _reduction(
+MIN: Op = _reduction(
     "min", "minimum", _numpy(np.min), _extreme_vjp,
     "The smallest element over `axes`; nan if there is one. Ties share the gradient.",
 )  # fmt: skip
-min = MIN.build
+min: Builder = MIN.build
 
 
 def mean(x: Node, *, axes: Axes = None, keepdims: bool = False) -> Node:

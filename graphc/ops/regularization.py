@@ -1,4 +1,7 @@
-"""Dropout with an explicit key: two dropouts differ by key or stream, so they never merge and always replay."""
+"""Dropout with an explicit key.
+
+Two dropouts differ by key or stream, so they never merge and always replay.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from graphc.ir.types import DType, TensorType
 from graphc.ops.create import full, random_uniform
 from graphc.ops.elementwise import less_equal, mul, where
 from graphc.ops.families import layer, require_dtype
-from graphc.ops.op import sample
+from graphc.ops.op import Op, sample
 
 
 def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -39,9 +42,10 @@ def _decompose(x: Node, key: Node, *, rate: float, stream: int) -> Node:
     )
 
 
-DROPOUT = layer(
+DROPOUT: Op = layer(
     "dropout", rule=_rule, build=dropout, decompose=_decompose, arity=2,
     vjp=lambda g, y, x, key, *, rate, stream: (dropout(g, key, rate=rate, stream=stream), None),
-    samples=(sample("f32[N,6]", "i32[]", rate=0.5, stream=0), sample("f64[N,2,3]", "i32[]", rate=0.25, stream=3),
+    samples=(sample("f32[N,6]", "i32[]", rate=0.5, stream=0),
+             sample("f64[N,2,3]", "i32[]", rate=0.25, stream=3),
              sample("f32[N,6]", "i32[]", rate=1.0, stream=0, raises="rate")),
 )  # fmt: skip

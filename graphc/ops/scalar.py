@@ -1,7 +1,8 @@
 """The closed vocabulary of scalar code.
 
-An op's `body` is written once against `Vocabulary`; handlers give it meaning: the LLVM and CUDA emitters make code of
-it, `CountOperations` counts floating point operations. Values are opaque to a body.
+An op's `body` is written once against `Vocabulary`; handlers give it meaning: the LLVM and CUDA
+emitters make code of it, `CountOperations` counts floating point operations. Values are opaque to a
+body.
 """
 
 from __future__ import annotations
@@ -133,7 +134,10 @@ class Vocabulary(ABC):
 
 
 class CountOperations(Vocabulary):
-    """Counts the arithmetic of a body: every function on numbers is one operation, moving and choosing are none."""
+    """Counts the arithmetic of a body.
+
+    Every function on numbers is one operation, moving and choosing are none.
+    """
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,7 @@
-"""Nodes that group others: `get` takes one result of a node with several, `fused` holds a kernel's worth of nodes."""
+"""Nodes that group others.
+
+`get` takes one result of a node with several, `fused` holds a kernel's worth of nodes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ def get(several: Node, index: int) -> Node:
     return make(GET, (several,), {"index": index})
 
 
-GET = Op("get", "structure", _get_rule, lambda several, *, n, index: several[index], get, arity=1)
+GET: Op = Op(
+    "get", "structure", _get_rule, lambda several, *, n, index: several[index], get, arity=1
+)
 
 
 def _fused_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> Type:
@@ -33,7 +38,8 @@ def _fused_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> Type:
     expected = tuple(i.tensor for i in body.inputs)
     if inputs != expected:
         raise GraphcError(
-            f"fused: inputs {', '.join(map(str, inputs))} for a body of {', '.join(map(str, expected))}",
+            f"fused: inputs {', '.join(map(str, inputs))} "
+            f"for a body of {', '.join(map(str, expected))}",
             remedy="give what the body's inputs say",
         )
     outputs = tuple(o.tensor for o in body.outputs)
@@ -53,4 +59,4 @@ def fused(body: Graph, *inputs: Node) -> Node:
     return make(FUSED, inputs, {"body": body})
 
 
-FUSED = Op("fused", "structure", _fused_rule, _interpret_body, fused)
+FUSED: Op = Op("fused", "structure", _fused_rule, _interpret_body, fused)

@@ -1,9 +1,10 @@
-"""Views: every output element is one input element, or a fill value; and reshape, which moves nothing at all."""
+"""Views: every output element is one input element or a fill value; reshape moves nothing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,12 @@ from graphc.ops.op import Access, Op, common_layout, sample
 
 Indices = tuple[Index, ...]
 
-# -- broadcast -------------------------------------------------------------------------------------------------------
+# -- broadcast -------------------------------------------------------------------------------------
 
 
 def _broadcast_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     source, shape, axes = inputs[0], attrs["shape"], attrs["axes"]
-    ascending = all(a < b for a, b in zip(axes, axes[1:], strict=False))
+    ascending = all(a < b for a, b in pairwise(axes))
     fits = len(axes) == source.rank and ascending and all(0 <= a < len(shape) for a in axes)
     if not fits or any(d not in (1, shape[a]) for d, a in zip(source.shape, axes, strict=True)):
         raise GraphcError(
@@ -42,7 +43,10 @@ def _broadcast_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 
 def broadcast(x: Node, *, shape: Shape, axes: Sequence[int] | None = None) -> Node:
-    """x repeated to `shape`; its axes become `axes` of the result (by default the last ones, as in numpy)."""
+    """x repeated to `shape`.
+
+    Its axes become `axes` of the result (by default the last ones, as in numpy).
+    """
     shape = tuple(shape)
     if axes is None:
         broadcast_shapes([x.tensor.shape, shape], "broadcast")
@@ -55,7 +59,7 @@ def broadcast(x: Node, *, shape: Shape, axes: Sequence[int] | None = None) -> No
 
 
 def _broadcast_numpy(x: Any, *, n: int, shape: Shape, axes: tuple[int, ...]) -> Any:
-    extents = [n if d is N else d for d in shape]
+    extents = [d if isinstance(d, int) else n for d in shape]
     placed = [1] * len(shape)
     for axis, extent in zip(axes, x.shape, strict=True):
         placed[axis] = extent
@@ -87,15 +91,16 @@ def _broadcast_vjp(
     return (sum(g, axes=stretched, keepdims=True) if stretched else g,)
 
 
-BROADCAST = Op(
+BROADCAST: Op = Op(
     "broadcast", "view", _broadcast_rule, _broadcast_numpy, broadcast,
     vjp=_broadcast_vjp, access=_broadcast_access, arity=1,
-    samples=(sample("f32[3]", shape=(N, 3), axes=(1,)), sample("f32[3]", shape=(N, 3, 2), axes=(1,)),
+    samples=(sample("f32[3]", shape=(N, 3), axes=(1,)),
+             sample("f32[3]", shape=(N, 3, 2), axes=(1,)),
              sample("f32[]", shape=(2, N), axes=()), sample("f32[3,1]", shape=(3, 4), axes=(0, 1)),
              sample("f32[3]", shape=(N, 4), axes=(1,), raises="does not spread")),
 )  # fmt: skip
 
-# -- transpose -------------------------------------------------------------------------------------------------------
+# -- transpose -------------------------------------------------------------------------------------
 
 
 def _transpose_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -109,7 +114,10 @@ def _transpose_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 
 def transpose(x: Node, *, axes: Sequence[int] | None = None) -> Node:
-    """Axes in another order (reversed by default): axis i of the result is axis ``axes[i]`` of x."""
+    """Axes in another order (reversed by default).
+
+    Axis i of the result is axis ``axes[i]`` of x.
+    """
     rank = x.tensor.rank
     order = (
         tuple(range(rank))[::-1]
@@ -127,7 +135,7 @@ def _transpose_access(out: Indices, inputs: tuple[TensorType, ...], attrs: Attrs
     return Access((tuple(out[axes.index(i)] for i in range(len(axes))),))
 
 
-TRANSPOSE = Op(
+TRANSPOSE: Op = Op(
     "transpose", "view", _transpose_rule, lambda x, *, n, axes: np.transpose(x, axes), transpose,
     vjp=lambda g, y, x, *, axes: (transpose(g, axes=[axes.index(i) for i in range(len(axes))]),),
     access=_transpose_access, arity=1,
@@ -135,7 +143,7 @@ TRANSPOSE = Op(
              sample("f32[2,3]", axes=(0, 0), raises="no order")),
 )  # fmt: skip
 
-# -- slice, pad, reverse ---------------------------------------------------------------------------------------------
+# -- slice, pad, reverse ---------------------------------------------------------------------------
 
 
 def _fixed(what: str, source: TensorType, axis: int) -> int:
@@ -170,7 +178,10 @@ def _slice_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 def slice(
     x: Node, *, start: Sequence[int], stop: Sequence[int | None], step: Sequence[int] | None = None
 ) -> Node:
-    """x[start:stop:step] on every axis; stop None is the end. The batch axis stays whole (0, None, 1)."""
+    """x[start:stop:step] on every axis; stop None is the end.
+
+    The batch axis stays whole (0, None, 1).
+    """
     steps = tuple(step) if step is not None else (1,) * len(start)
     if not len(start) == len(stop) == len(steps) == x.tensor.rank:
         raise GraphcError(
@@ -205,7 +216,7 @@ def _slice_vjp(g: Node, y: Node, x: Node, *, start: Any, stop: Any, step: Any) -
     return (pad(g, low=low, high=high, interior=interior),)
 
 
-SLICE = Op(
+SLICE: Op = Op(
     "slice", "view", _slice_rule, _slice_numpy, slice,
     vjp=_slice_vjp, access=_slice_access, arity=1,
     samples=(sample("f32[N,7]", start=(0, 1), stop=(None, 6), step=(1, 2)),
@@ -232,16 +243,26 @@ def _pad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
         padded = low + extent + max(extent - 1, 0) * inner + high
         if inner < 0 or padded < 0:
             raise GraphcError(
-                f"pad: {low}, {high}, interior {inner} make extent {padded} of axis {axis} of {source}",
+                f"pad: {low}, {high}, interior {inner} make extent {padded} "
+                f"of axis {axis} of {source}",
                 remedy="use an interior of 0 or more, and crop less than the extent",
             )
         shape.append(padded)
     return TensorType(source.dtype, tuple(shape)).with_layout(source.layout)
 
 
-def pad(x: Node, *, low: Sequence[int], high: Sequence[int], interior: Sequence[int] | None = None,
-        value: float = 0.0) -> Node:  # fmt: skip
-    """x with `value` put before, after and between the elements of each axis; negative numbers crop."""
+def pad(
+    x: Node,
+    *,
+    low: Sequence[int],
+    high: Sequence[int],
+    interior: Sequence[int] | None = None,
+    value: float = 0.0,
+) -> Node:
+    """x with `value` put before, after and between the elements of each axis.
+
+    Negative numbers crop.
+    """
     inner = tuple(interior) if interior is not None else (0,) * len(low)
     if not len(low) == len(high) == len(inner) == x.tensor.rank:
         raise GraphcError(f"pad: {len(low)} numbers for {x.type}", remedy="give one for each axis")
@@ -293,14 +314,15 @@ def _pad_vjp(
     )
 
 
-PAD = Op(
+PAD: Op = Op(
     "pad", "view", _pad_rule, _pad_numpy, pad,
     vjp=_pad_vjp, access=_pad_access, arity=1,
     samples=(sample("f32[N,3]", low=(0, 1), high=(0, 2), interior=(0, 0), value=0.0),
              sample("f32[N,3,4]", low=(0, 1, 2), high=(0, -1, 1), interior=(0, 0, 2), value=0.5),
              sample("f32[4]", low=(-1,), high=(-1,), interior=(0,), value=0.0),
              sample("f32[4]", low=(-3,), high=(-3,), interior=(0,), value=0.0, raises="crop less"),
-             sample("f32[N]", low=(1,), high=(0,), interior=(0,), value=0.0, raises="is the batch")),
+             sample("f32[N]", low=(1,), high=(0,), interior=(0,), value=0.0,
+                    raises="is the batch")),
     rules=(),
 )  # fmt: skip
 
@@ -326,7 +348,7 @@ def _last(extent: Dim) -> int:
     return extent - 1
 
 
-REVERSE = Op(
+REVERSE: Op = Op(
     "reverse", "view", _reverse_rule, lambda x, *, n, axes: np.flip(x, axes), reverse,
     vjp=lambda g, y, x, *, axes: (reverse(g, axes=axes),),
     access=_reverse_access, arity=1,
@@ -334,7 +356,7 @@ REVERSE = Op(
              sample("f32[N,3]", axes=(0,), raises="is the batch")),
 )  # fmt: skip
 
-# -- relayout --------------------------------------------------------------------------------------------------------
+# -- relayout --------------------------------------------------------------------------------------
 
 
 def _relayout_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -354,13 +376,13 @@ def relayout(x: Node, *, layout: str) -> Node:
     return make(RELAYOUT, (x,), {"layout": layout})
 
 
-RELAYOUT = Op(
+RELAYOUT: Op = Op(
     "relayout", "view", _relayout_rule, lambda x, *, n, layout: x, relayout,
     vjp=lambda g, y, x, *, layout: (g,),
     access=lambda out, inputs, attrs: Access((out,)), arity=1,
 )  # fmt: skip
 
-# -- reshape ---------------------------------------------------------------------------------------------------------
+# -- reshape ---------------------------------------------------------------------------------------
 
 
 def _inner(shape: Shape) -> int:
@@ -386,7 +408,10 @@ def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 
 def reshape(x: Node, *, shape: Sequence[Dim]) -> Node:
-    """The same elements in row-major order under another shape; one extent may be -1. N stays an axis of its own."""
+    """The same elements in row-major order under another shape; one extent may be -1.
+
+    N stays an axis of its own.
+    """
     wanted = tuple(shape)
     if wanted.count(-1) == 1:
         known = math.prod(d for d in wanted if isinstance(d, int) and d != -1)
@@ -402,13 +427,14 @@ def reshape(x: Node, *, shape: Sequence[Dim]) -> Node:
     return x if wanted == x.tensor.shape else make(RESHAPE, (x,), {"shape": wanted})
 
 
-RESHAPE = Op(
+RESHAPE: Op = Op(
     "reshape", "alias", _reshape_rule,
     lambda x, *, n, shape: x.reshape([n if d is N else d for d in shape]),
     reshape,
     vjp=lambda g, y, x, *, shape: (reshape(g, shape=x.tensor.shape),),
     arity=1,
-    samples=(sample("f32[N,2,6]", shape=(N, 12)), sample("f32[12]", shape=(3, 4)), sample("f32[]", shape=(1, 1)),
+    samples=(sample("f32[N,2,6]", shape=(N, 12)), sample("f32[12]", shape=(3, 4)),
+             sample("f32[]", shape=(1, 1)),
              sample("f32[N,2]", shape=(N, 3), raises="does not have the elements"),
              sample("f32[2,N]", shape=(N, 2), raises="mix the batch")),
 )  # fmt: skip
@@ -420,7 +446,7 @@ def flatten(x: Node, *, first: int = 1) -> Node:
     return reshape(x, shape=(*shape[:first], _inner(shape[first:])))
 
 
-# -- concat ----------------------------------------------------------------------------------------------------------
+# -- concat ----------------------------------------------------------------------------------------
 
 
 def _concat_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -486,10 +512,11 @@ def _concat_vjp(g: Node, y: Node, *xs: Node, axis: int) -> tuple[Node, ...]:
     return tuple(parts)
 
 
-CONCAT = Op(
+CONCAT: Op = Op(
     "concat", "layer", _concat_rule, lambda *xs, n, axis: np.concatenate(xs, axis), concat,
     vjp=_concat_vjp, decompose=_concat_decompose,
-    samples=(sample("f32[N,2]", "f32[N,3]", axis=1), sample("f32[2,3]", "f32[1,3]", "f32[4,3]", axis=0),
+    samples=(sample("f32[N,2]", "f32[N,3]", axis=1),
+             sample("f32[2,3]", "f32[1,3]", "f32[4,3]", axis=0),
              sample("f32[N,2]", "f32[N,3]", axis=0, raises="is the batch"),
              sample("f32[N,2]", "f32[3,2]", axis=1, raises="differ beside")),
 )  # fmt: skip

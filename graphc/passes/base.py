@@ -1,7 +1,8 @@
 """The form of a pass, pipelines of passes and their text, and the hook for whoever watches.
 
-A pass is a frozen dataclass with a `name`; its fields are its options; `run` is pure. A pipeline is a tuple of passes;
-``Pipeline.parse("simplify,svd{rank=8}")`` reads the text that ``str(pipeline)`` prints.
+A pass is a frozen dataclass with a `name`; its fields are its options; `run` is pure. A pipeline is
+a tuple of passes; ``Pipeline.parse("simplify,svd{rank=8}")`` reads the text that ``str(pipeline)``
+prints. Nothing here knows a particular pass.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import dataclasses
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from graphc.base.errors import GraphcError
+from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph
 
 PASSES: dict[str, type[Pass]] = {}
@@ -22,14 +23,24 @@ PASSES: dict[str, type[Pass]] = {}
 
 @dataclass(frozen=True)
 class Pass(ABC):
-    """A function from graph to graph. Subclasses set `name`, declare options as fields, and implement `run`."""
+    """A function from graph to graph.
+
+    Subclasses set `name`, declare options as fields with defaults, and implement `run`; a field
+    with ``compare=False`` is no option but data, and not printed. changes_values: whether the
+    result is meant to compute something else, as a derivative or a compressed network does.
+    """
 
     name: ClassVar[str]
+    changes_values: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "name" in cls.__dict__:
-            PASSES[cls.name] = cls
+        if "name" not in cls.__dict__:
+            return
+        known = PASSES.get(cls.name)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            raise InternalError(f"pass {cls.name!r} is declared twice")
+        PASSES[cls.name] = cls
 
     @abstractmethod
     def run(self, graph: Graph) -> Graph:
@@ -38,13 +49,15 @@ class Pass(ABC):
     def __call__(self, graph: Graph) -> Graph:
         return self.run(graph)
 
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Every option with its default."""
+        return {f.name: f.default for f in dataclasses.fields(cls) if f.compare}
+
     def __str__(self) -> str:
-        changed = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        }
-        options = ",".join(f"{k}={v}" for k, v in changed.items())
+        given = {key: getattr(self, key) for key in self.options()}
+        changed = {key: value for key, value in given.items() if value != self.options()[key]}
+        options = ",".join(f"{key}={value}" for key, value in changed.items())
         return f"{self.name}{{{options}}}" if options else self.name
 
 
@@ -82,22 +95,29 @@ class Pipeline:
 
     @staticmethod
     def parse(text: str) -> Pipeline:
-        """Reads ``simplify,svd{rank=8,layer=fc1}``.
+        """Reads ``simplify,svd{rank=8,layer=fc1}``; spaces do not matter, no text is no pass.
 
-        Raises GraphcError for a pass or an option that does not exist, or a value that is not of the option's type.
+        Raises GraphcError for a pass or an option that does not exist, a value that is not of the
+        option's type, or a comma or brace out of place.
         """
         from graphc.passes import catalog
 
         catalog.load()
-        found = []
-        for match in re.finditer(r"\s*([^,{}]+?)\s*(?:\{([^{}]*)\})?\s*(?:,|$)", text):
+        found: list[Pass] = []
+        position = 0
+        while text[position:].strip():
+            match = _ITEM.match(text, position)
+            if match is None or (match[3] and not text[match.end() :].strip()):
+                raise GraphcError(
+                    f"cannot read the pipeline {text!r} from {text[position:].strip()!r} on",
+                    remedy='write it as "simplify,svd{rank=8}"',
+                )
             found.append(_pass_from(match[1], match[2] or ""))
-        consumed = re.sub(r"\s*[^,{}]+?\s*(?:\{[^{}]*\})?\s*(?:,|$)", "", text)
-        if consumed.strip():
-            raise GraphcError(
-                f"cannot read the pipeline {text!r}", remedy='write it as "simplify,svd{rank=8}"'
-            )
+            position = match.end()
         return Pipeline(tuple(found))
+
+
+_ITEM = re.compile(r"\s*([^\s,{}]+)\s*(?:\{([^{}]*)\})?\s*(?:(,)|$)")
 
 
 def _pass_from(name: str, options: str) -> Pass:
@@ -106,27 +126,29 @@ def _pass_from(name: str, options: str) -> Pass:
         raise GraphcError(
             f"there is no pass named {name!r}", remedy="passes: " + ", ".join(sorted(PASSES))
         )
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    defaults = kind.options()
     values: dict[str, Any] = {}
     for part in filter(None, (p.strip() for p in options.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals or key.strip() not in fields:
-            listed = ", ".join(fields) or "none"
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or key not in defaults:
+            listed = ", ".join(defaults) or "none"
             raise GraphcError(
                 f"pass {name} has no option {part!r}", remedy=f"its options: {listed}"
             )
-        values[key.strip()] = _option(name, key.strip(), value.strip(), fields[key.strip()].default)
+        values[key] = _option(name, key, value, defaults[key])
     return kind(**values)
 
 
+_BOOLEANS = {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}
+
+
 def _option(name: str, key: str, text: str, default: Any) -> Any:
-    readers: dict[type, Any] = {
-        bool: {"True": True, "False": False, "1": True, "0": False}.__getitem__
-    }
+    kind = type(default)
+    reader: Callable[[str], Any] = _BOOLEANS.__getitem__ if kind is bool else kind
     try:
-        return readers.get(type(default), type(default))(text)
+        return reader(text)
     except (KeyError, ValueError):
         raise GraphcError(
-            f"pass {name}: option {key}={text!r} is not a {type(default).__name__}",
-            remedy="correct the value",
+            f"pass {name}: option {key}={text!r} is not a {kind.__name__}",
+            remedy=f"the default is {key}={default}",
         ) from None

@@ -1,4 +1,7 @@
-"""Executables: a compiled graph that checks what it is fed, and sessions that keep parameters bound between calls."""
+"""Executables: a compiled graph that checks what it is fed.
+
+Sessions keep parameters bound between calls.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ Array = np.ndarray[Any, Any]
 class Executable:
     """A compiled graph.
 
-    ``run(x, **params)``: data inputs by position in the graph's order, any input by name. Returns the output, or a
-    tuple of outputs. Donated inputs are copied first, so what the caller passes in is never written to.
+    ``run(x, **params)``: data inputs by position in the graph's order, any input by name. Returns
+    the output, or a tuple of outputs. Donated inputs are copied first, so what the caller passes in
+    is never written to.
     """
 
     def __init__(self, graph: Graph, runner: Runner) -> None:
@@ -37,7 +41,7 @@ class Executable:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def bind(self, held: Mapping[str, Array]) -> Session:
-        """A session in which the named inputs are these arrays, overwritten in place where they are donated.
+        """A session in which the named inputs are these arrays, overwritten where donated.
 
         Raises GraphcError if an array is not writable, contiguous and of the input's type.
         """
@@ -64,7 +68,10 @@ class Session:
         self.kept = tuple(k for k in range(len(graph.outputs)) if k not in donated)
 
     def __call__(self, *data: Any) -> tuple[Array, ...]:
-        """Runs on the data inputs, in the graph's order. Returns the outputs that are not donated."""
+        """Runs on the data inputs, in the graph's order.
+
+        Returns the outputs that are not donated.
+        """
         if len(data) != len(self.data):
             listed = ", ".join(str(i.attrs["name"]) for i in self.data)
             raise GraphcError(
@@ -102,7 +109,7 @@ def _named_inputs(graph: Graph, data: tuple[Any, ...], named: Mapping[str, Any])
 
 
 def _prepare(graph: Graph, inputs: dict[str, Any], checked: list[str] | None = None) -> int:
-    """Checks inputs, makes each a C-contiguous array of its dtype in place, and returns the batch size."""
+    """Checks inputs, makes each a C-contiguous array of its dtype; returns the batch size."""
     n, source = None, ""
     for node in graph.inputs:
         name, type = node.attrs["name"], node.tensor
@@ -131,7 +138,8 @@ def _prepare(graph: Graph, inputs: dict[str, Any], checked: list[str] | None = N
 def as_array(name: str, value: Any, type: TensorType) -> Array:
     """`value` as a C-contiguous array of exactly the type's dtype.
 
-    Safe conversions are made (f64 to f32, any integer to the labels' integer); anything else raises GraphcError.
+    Safe conversions are made (f64 to f32, any integer to the labels' integer); anything else raises
+    GraphcError.
     """
     wanted = type.dtype.numpy
     if not (isinstance(value, np.ndarray) and value.dtype == wanted and value.flags.c_contiguous):

@@ -16,7 +16,10 @@ Operand = Any
 
 
 class Tensor:
-    """A value of the graph being traced. Arithmetic, comparisons and indexing build nodes; there are no numbers yet."""
+    """A value of the graph being traced.
+
+    Arithmetic, comparisons and indexing build nodes; there are no numbers yet.
+    """
 
     __array_priority__ = 1000
     __slots__ = ("node",)

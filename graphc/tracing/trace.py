@@ -1,6 +1,7 @@
 """Tracing: run a callable once on traced tensors and keep what it built: graph, parameters, states.
 
-Whoever owns parameters is an `Owner`; tracing walks owners to name what they own ("3.weight") and knows no layers.
+Whoever owns parameters is an `Owner`; tracing walks owners to name what they own ("3.weight") and
+knows no layers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Owner(ABC):
 class Trace:
     """What one tracing run has built so far.
 
-    training: whether layers behave as in training. parameters and states: name -> (node, initializer).
+    training: whether layers behave as in training. parameters and states: name -> (node,
+    initializer).
     updates: state name -> the node that holds its next value.
     """
 
@@ -46,15 +48,27 @@ class Trace:
     updates: dict[str, Node] = field(default_factory=dict)
     streams: int = 0
 
-    def parameter(self, owner: Owner, name: str, shape: Shape, initializer: Initializer,
-                  dtype: DType = DType.f32) -> Tensor:  # fmt: skip
+    def parameter(
+        self,
+        owner: Owner,
+        name: str,
+        shape: Shape,
+        initializer: Initializer,
+        dtype: DType = DType.f32,
+    ) -> Tensor:
         """The trained tensor `name` of `owner`; the same one each time it is asked for."""
         return self._held(
             self.parameters, "parameter", owner, name, TensorType(dtype, shape), initializer
         )
 
-    def state(self, owner: Owner, name: str, shape: Shape, initializer: Initializer,
-              dtype: DType = DType.f32) -> Tensor:  # fmt: skip
+    def state(
+        self,
+        owner: Owner,
+        name: str,
+        shape: Shape,
+        initializer: Initializer,
+        dtype: DType = DType.f32,
+    ) -> Tensor:
         """A tensor of `owner` that is kept between steps but not trained."""
         return self._held(self.states, "state", owner, name, TensorType(dtype, shape), initializer)
 
@@ -75,8 +89,15 @@ class Trace:
         self.streams += 1
         return Tensor(self.states[name][0]), self.streams - 1
 
-    def _held(self, table: dict[str, tuple[Node, Initializer]], kind: str, owner: Owner, name: str,
-              type: TensorType, initializer: Initializer) -> Tensor:  # fmt: skip
+    def _held(
+        self,
+        table: dict[str, tuple[Node, Initializer]],
+        kind: str,
+        owner: Owner,
+        name: str,
+        type: TensorType,
+        initializer: Initializer,
+    ) -> Tensor:
         path = self.paths.get(id(owner))
         if path is None:
             raise GraphcError(
@@ -119,13 +140,19 @@ def current_trace() -> Trace:
     if found is None:
         raise GraphcError(
             "a layer was called outside of tracing",
-            remedy="use it inside gc.trace, gc.Model or another layer, or give gc.Model the network itself",
+            remedy="use it inside gc.trace, gc.Model or another layer, "
+            "or give gc.Model the network itself",
         )
     return found
 
 
-def trace_callable(function: Callable[..., Any], types: Sequence[str | TensorType], *, training: bool = False,
-                   names: Sequence[str] | None = None) -> Traced:  # fmt: skip
+def trace_callable(
+    function: Callable[..., Any],
+    types: Sequence[str | TensorType],
+    *,
+    training: bool = False,
+    names: Sequence[str] | None = None,
+) -> Traced:
     """Runs `function` once on traced tensors of `types`.
 
     names: of the inputs; "x" for one, else "x0", "x1", ... Returns what was built.
@@ -151,8 +178,12 @@ def trace_callable(function: Callable[..., Any], types: Sequence[str | TensorTyp
     return Traced(data, tuple(r.node for r in results), trace)
 
 
-def trace(function: Callable[..., Any], *types: str | TensorType, training: bool = False,
-          name: str | None = None) -> Graph:  # fmt: skip
+def trace(
+    function: Callable[..., Any],
+    *types: str | TensorType,
+    training: bool = False,
+    name: str | None = None,
+) -> Graph:
     """The graph of `function` (a network or any callable on traced tensors) for inputs of `types`.
 
     >>> print(trace(lambda x: x * 2.0 + 1.0, "f32[N,3]", name="affine"))  # doctest: +ELLIPSIS

@@ -1,0 +1,112 @@
+"""A whole step as one LLVM module: every kernel, and the function that runs them phase by phase on every thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.loops.language import Kernel
+from graphc_llvm.kernel import KernelEmitter
+from graphc_llvm.text import Module
+
+STEP = "step"
+SPINS_BEFORE_YIELD = 4000
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel of a step: which pointers of the table its buffers are, and its phase."""
+
+    kernel: Kernel
+    pointers: tuple[int, ...]
+    phase: int
+
+
+def pause(triple: str) -> str:
+    """The instruction for a spinning thread."""
+    if triple.startswith("x86_64"):
+        return "call void @llvm.x86.sse2.pause()"
+    if triple.startswith(("aarch64", "arm64")):
+        return "call void @llvm.aarch64.hint(i32 1)"
+    return "fence seq_cst"
+
+
+def declare_waiting(module: Module, triple: str) -> None:
+    """Declares what waiting threads call."""
+    if triple.startswith("x86_64"):
+        module.declare("llvm.x86.sse2.pause", "void", ())
+    elif triple.startswith(("aarch64", "arm64")):
+        module.declare("llvm.aarch64.hint", "void", ("i32",))
+    module.declare(yielding(triple), "i32", ())
+
+
+def yielding(triple: str) -> str:
+    """The system's function that gives up the processor."""
+    return "SwitchToThread" if "windows" in triple else "sched_yield"
+
+
+def step_module(calls: tuple[Call, ...], triple: str) -> str:
+    """The text of a module with the function ``step(table, N, P, thread, threads, meeting)``.
+
+    table: an array of addresses. meeting: two words, 64 bytes apart, at which threads meet between phases.
+    """
+    module = Module()
+    declare_waiting(module, triple)
+    lines = [
+        f"define void @{STEP}(ptr %table, i64 %N, i64 %P, i64 %thread, i64 %threads, ptr %meeting) {{",
+        "entry:",
+    ]
+    for number in sorted({p for c in calls for p in c.pointers}):
+        lines.append(f"  %slot{number} = getelementptr ptr, ptr %table, i64 {number}")
+        lines.append(f"  %p{number} = load ptr, ptr %slot{number}, align 8")
+    phase = 0
+    for k, call in enumerate(calls):
+        symbol = f"k{k}_" + "".join(c if c.isalnum() else "_" for c in call.kernel.name)
+        KernelEmitter(module, call.kernel, symbol, k).emit()
+        if call.phase != phase:
+            lines.append("  call void @meet(ptr %meeting, i64 %threads)")
+            phase = call.phase
+        pointers = "".join(f"ptr %p{p}, " for p in call.pointers)
+        lines.append(f"  call void @{symbol}({pointers}i64 %N, i64 %P, i64 %thread, i64 %threads)")
+    lines += ["  ret void", "}"]
+    module.functions += ["\n".join(lines), _meet(triple)]
+    return f'target triple = "{triple}"\n{module}'
+
+
+def _meet(triple: str) -> str:
+    """Waits until every thread is here: the last to arrive turns the sense over; waiters spin, then yield."""
+    return f"""define internal void @meet(ptr %meeting, i64 %threads) {{
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %out, label %arrive
+arrive:
+  %sense = getelementptr i8, ptr %meeting, i64 64
+  %before = load atomic i64, ptr %sense monotonic, align 8
+  %arrived = atomicrmw add ptr %meeting, i64 1 acq_rel
+  %count = add i64 %arrived, 1
+  %last = icmp eq i64 %count, %threads
+  br i1 %last, label %open, label %wait
+open:
+  store atomic i64 0, ptr %meeting monotonic, align 8
+  %turned = add i64 %before, 1
+  store atomic i64 %turned, ptr %sense release, align 8
+  br label %out
+wait:
+  %spins = phi i64 [0, %arrive], [%more, %again]
+  %now = load atomic i64, ptr %sense acquire, align 8
+  %same = icmp eq i64 %now, %before
+  br i1 %same, label %stay, label %out
+stay:
+  %more = add i64 %spins, 1
+  %long = icmp ugt i64 %spins, {SPINS_BEFORE_YIELD}
+  br i1 %long, label %yield, label %spin
+yield:
+  %ignored = call i32 @{yielding(triple)}()
+  br label %again
+spin:
+  {pause(triple)}
+  br label %again
+again:
+  br label %wait
+out:
+  ret void
+}}"""

@@ -1,0 +1,183 @@
+"""The threads of a step: Python threads parked in native code, no operating system interface but Python's own.
+
+A worker spins in native code for a short while after a step (so that a training loop never pays for waking it), then
+waits in Python, using no processor time. A step is announced by a counter; the caller is thread 0. One lock serialises
+steps; a worker may go to sleep only when it gets that lock, so no step can begin unseen. A forked child starts anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from graphc_llvm.engine import Code
+from graphc_llvm.module import declare_waiting, pause, yielding
+from graphc_llvm.text import Module
+
+SPINS = 12_000
+WORDS = 64
+# Words of the shared state, each on a cache line of its own; job words are written before the counter moves.
+COUNTER, DONE, MEETING, FUNCTION = 0, 8, 16, 32
+
+
+def _text(triple: str) -> str:
+    module = Module()
+    declare_waiting(module, triple)
+    run = """
+  %fp = getelementptr i64, ptr %state, i64 32
+  %function = load ptr, ptr %fp, align 8
+  %tp = getelementptr i64, ptr %state, i64 33
+  %table = load ptr, ptr %tp, align 8
+  %np = getelementptr i64, ptr %state, i64 34
+  %N = load i64, ptr %np, align 8
+  %pp = getelementptr i64, ptr %state, i64 35
+  %P = load i64, ptr %pp, align 8
+  %cp = getelementptr i64, ptr %state, i64 36
+  %threads = load i64, ptr %cp, align 8
+  %meeting = getelementptr i64, ptr %state, i64 16
+  %done = getelementptr i64, ptr %state, i64 8
+"""
+    call = "call void %function(ptr %table, i64 %N, i64 %P, i64 %thread, i64 %threads, ptr %meeting)"
+    module.functions.append(f"""define i64 @work(ptr %state, i64 %thread, i64 %seen) {{
+entry:
+  br label %wait
+wait:
+  %spins = phi i64 [0, %entry], [%more, %again]
+  %now = load atomic i64, ptr %state acquire, align 8
+  %same = icmp eq i64 %now, %seen
+  br i1 %same, label %stay, label %run
+stay:
+  %more = add i64 %spins, 1
+  %long = icmp ugt i64 %spins, {SPINS}
+  br i1 %long, label %out, label %again
+again:
+  {pause(triple)}
+  br label %wait
+run:{run}
+  %takes_part = icmp ult i64 %thread, %threads
+  br i1 %takes_part, label %go, label %out
+go:
+  {call}
+  %ignored = atomicrmw add ptr %done, i64 1 release
+  br label %out
+out:
+  ret i64 %now
+}}
+define void @launch(ptr %state, i64 %awake) {{
+entry:
+  %thread = add i64 0, 0{run}
+  store atomic i64 0, ptr %done monotonic, align 8
+  %ignored = atomicrmw add ptr %state, i64 1 release
+  {call}
+  br label %wait
+wait:
+  %spins = phi i64 [0, %entry], [%more, %again]
+  %finished = load atomic i64, ptr %done acquire, align 8
+  %all = icmp eq i64 %finished, %awake
+  br i1 %all, label %out, label %stay
+stay:
+  %more = add i64 %spins, 1
+  %long = icmp ugt i64 %spins, {SPINS}
+  br i1 %long, label %yield, label %spin
+yield:
+  %ignored2 = call i32 @{yielding(triple)}()
+  br label %again
+spin:
+  {pause(triple)}
+  br label %again
+again:
+  br label %wait
+out:
+  ret void
+}}""")
+    return f'target triple = "{triple}"\n{module}'
+
+
+@cache
+def _native() -> tuple[Any, Any]:
+    code = Code(_text(llvm.get_process_triple()))
+    work = code.function("work", ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    launch = code.function("launch", None, ctypes.c_void_p, ctypes.c_int64)
+    return work, launch
+
+
+class Pool:
+    """Workers for steps of up to `size` threads; made at the first step that needs more than one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset_after_fork)
+        weakref.finalize(self, _stop, self.flags)
+
+    def _reset(self) -> None:
+        self.memory = ctypes.create_string_buffer(WORDS * 8 + 64)
+        self.address = (ctypes.addressof(self.memory) + 63) // 64 * 64
+        self.state = (ctypes.c_int64 * WORDS).from_address(self.address)
+        self.events: list[threading.Event] = []
+        self.sleeping: set[int] = set()
+        self.flags = {"stop": False}
+
+    def _reset_after_fork(self) -> None:
+        self.lock = threading.Lock()
+        self._reset()
+
+    def run(self, function: int, table: int, n: int, padded: int, threads: int) -> None:
+        """One step on `threads` threads; returns when all are done. The caller holds `lock`."""
+        while len(self.events) < threads - 1:
+            self._add_worker()
+        state = self.state
+        state[FUNCTION], state[FUNCTION + 1] = function, table
+        state[FUNCTION + 2], state[FUNCTION + 3], state[FUNCTION + 4] = n, padded, threads
+        if self.sleeping:
+            for thread in [t for t in self.sleeping if t < threads]:
+                self.sleeping.discard(thread)
+                self.events[thread - 1].set()
+        _native()[1](self.address, threads - 1)
+
+    def _add_worker(self) -> None:
+        number = len(self.events) + 1
+        event = threading.Event()
+        self.events.append(event)
+        seen = int(self.state[COUNTER])
+        thread = threading.Thread(
+            target=_worker, args=(weakref.ref(self), self.address, self.memory, event, number, seen, self.flags),
+            name=f"graphc-{number}", daemon=True,
+        )  # fmt: skip
+        thread.start()
+
+
+def _worker(pool: weakref.ref[Pool], address: int, memory: Any, event: threading.Event, number: int, seen: int,
+            flags: dict[str, bool]) -> None:  # fmt: skip
+    """Spins natively for a while, then sleeps if no step is under way."""
+    work = _native()[0]
+    while not flags["stop"]:
+        now = work(address, number, seen)
+        if now != seen:
+            seen = now
+            continue
+        owner = pool()
+        if owner is None or owner.flags is not flags:
+            return
+        if owner.lock.acquire(blocking=False):
+            owner.sleeping.add(number)
+            owner.lock.release()
+            del owner
+            event.wait()
+            event.clear()
+
+
+def _stop(flags: dict[str, bool]) -> None:
+    flags["stop"] = True
+
+
+@cache
+def pool() -> Pool:
+    """The process's pool."""
+    return Pool()

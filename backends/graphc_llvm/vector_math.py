@@ -1,0 +1,220 @@
+"""The elementary functions, written with the four operations, for single numbers and vectors, f32 and f64.
+
+LLVM would call the C library once a lane. Methods: exp by Cody-Waite reduction to |r| <= ln2/2 and its Taylor
+polynomial; log by m * 2^e with m in [sqrt(1/2), sqrt(2)) and the atanh series; tanh through expm1, sigmoid through exp.
+Greatest errors, tested in tests/backends/test_vector_math.py: see `ULP`. Special values follow IEEE 754.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc.ir.types import DType
+from graphc_llvm.text import Builder, Val, literal, mangled, vector_type
+
+ULP = {"exp": 2, "log": 3, "tanh": 4, "sigmoid": 4}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A floating-point format: its integer twin, mantissa bits, exponent bias, and polynomial lengths."""
+
+    dtype: DType
+    integer: DType
+    mantissa: int
+    bias: int
+    exp_terms: int
+    log_terms: int
+    ln2_high: float
+    smallest: float
+
+    @property
+    def ln2_low(self) -> float:
+        """What ln2_high leaves of ln 2."""
+        return float(_LN2_LOW[self.dtype])
+
+
+_LN2_LOW = {DType.f32: -2.12194440e-4, DType.f64: 1.90821492927058770002e-10}
+FORMATS = {
+    DType.f32: Format(DType.f32, DType.i32, 23, 127, 8, 6, 0.693359375, 2.0**-126),
+    DType.f64: Format(DType.f64, DType.i64, 52, 1023, 14, 11, 6.93147180369123816490e-01, 2.0**-1022),
+}
+
+
+class Arithmetic:
+    """Instructions on values of one shape."""
+
+    def __init__(self, builder: Builder, like: Val) -> None:
+        self.builder = builder
+        self.dtype, self.lanes = like.dtype, like.lanes
+        self.format = FORMATS[like.dtype]
+        self.type = like.type
+
+    def constant(self, value: float) -> Val:
+        """A float literal."""
+        return literal(value, self.dtype, self.lanes)
+
+    def whole(self, value: int) -> Val:
+        """An integer literal of the format's integer twin."""
+        return literal(value, self.format.integer, self.lanes)
+
+    def operate(self, instruction: str, x: Val, y: Val) -> Val:
+        """x instruction y."""
+        return Val(self.builder.new(f"{instruction} {x.type} {x.text}, {y.text}"), x.dtype, self.lanes)
+
+    def fma(self, x: Val, y: Val, z: Val) -> Val:
+        """x * y + z with one rounding."""
+        t = self.type
+        text = self.builder.call(f"llvm.fma.{mangled(t)}", t, (t, x.text), (t, y.text), (t, z.text))
+        return Val(text, self.dtype, self.lanes)
+
+    def intrinsic(self, name: str, x: Val) -> Val:
+        """A unary intrinsic such as fabs, sqrt, floor, rint."""
+        return Val(self.builder.call(f"llvm.{name}.{mangled(x.type)}", x.type, (x.type, x.text)), x.dtype, self.lanes)
+
+    def compare(self, condition: str, x: Val, y: Val) -> Val:
+        """A bool."""
+        word = "fcmp" if x.dtype.is_float else "icmp"
+        return Val(self.builder.new(f"{word} {condition} {x.type} {x.text}, {y.text}"), DType.bool, self.lanes)
+
+    def select(self, condition: Val, x: Val, y: Val) -> Val:
+        """x where the condition holds, else y."""
+        text = self.builder.new(f"select {condition.type} {condition.text}, {x.type} {x.text}, {y.type} {y.text}")
+        return Val(text, x.dtype, self.lanes)
+
+    def convert(self, instruction: str, x: Val, dtype: DType) -> Val:
+        """x by a conversion instruction (bitcast, sitofp, fptosi)."""
+        to = Val("", dtype, self.lanes)
+        return Val(self.builder.new(f"{instruction} {x.type} {x.text} to {to.type}"), dtype, self.lanes)
+
+    def polynomial(self, x: Val, coefficients: Sequence[float]) -> Val:
+        """The sum of coefficients[k] * x^k, by Horner's rule."""
+        result = self.constant(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            result = self.fma(result, x, self.constant(coefficient))
+        return result
+
+    def power_of_two(self, exponent: Val) -> Val:
+        """2^exponent for an integer exponent of a normal number."""
+        biased = self.operate("add", exponent, self.whole(self.format.bias))
+        return self.convert("bitcast", self.operate("shl", biased, self.whole(self.format.mantissa)), self.dtype)
+
+    def reduced(self, x: Val) -> tuple[Val, Val]:
+        """(k, r) with x = k ln 2 + r, k a whole number (as a float), |r| <= ln2/2."""
+        k = self.intrinsic("rint", self.operate("fmul", x, self.constant(1 / math.log(2))))
+        r = self.fma(k, self.constant(-self.format.ln2_high), x)
+        return k, self.fma(k, self.constant(-self.format.ln2_low), r)
+
+    def exp_less_one(self, r: Val) -> Val:
+        """e^r - 1 for |r| <= ln2/2."""
+        terms = [1 / math.factorial(k) for k in range(2, self.format.exp_terms)]
+        return self.fma(self.operate("fmul", r, r), self.polynomial(r, terms), r)
+
+
+def exp(builder: Builder, x: Val) -> Val:
+    """e^x; overflows to inf, underflows through subnormals to 0."""
+    a = Arithmetic(builder, x)
+    highest = math.log(2) * (a.format.bias + 1) + 1.0
+    lowest = -math.log(2) * (a.format.bias + a.format.mantissa)
+    inside = a.select(a.compare("ogt", x, a.constant(highest)), a.constant(highest), x)
+    inside = a.select(a.compare("olt", inside, a.constant(lowest)), a.constant(lowest), inside)
+    finite = a.select(a.compare("uno", x, x), a.constant(0.0), inside)
+    k, r = a.reduced(finite)
+    power = a.operate("fadd", a.exp_less_one(r), a.constant(1.0))
+    whole = a.convert("fptosi", k, a.format.integer)
+    half = a.operate("ashr", whole, a.whole(1))
+    rest = a.operate("sub", whole, half)
+    result = a.operate("fmul", a.operate("fmul", power, a.power_of_two(half)), a.power_of_two(rest))
+    return a.select(a.compare("uno", x, x), x, result)
+
+
+def log(builder: Builder, x: Val) -> Val:
+    """Natural logarithm; -inf at 0, nan below."""
+    a = Arithmetic(builder, x)
+    f = a.format
+    small = a.compare("olt", x, a.constant(f.smallest))
+    scaled = a.select(small, a.operate("fmul", x, a.constant(2.0**f.mantissa)), x)
+    bits = a.convert("bitcast", scaled, f.integer)
+    offset = _bits(math.sqrt(0.5), f.dtype)
+    shifted = a.operate("sub", bits, a.whole(offset))
+    exponent = a.operate("ashr", shifted, a.whole(f.mantissa))
+    mantissa_bits = a.operate("sub", bits, a.operate("shl", exponent, a.whole(f.mantissa)))
+    m = a.convert("bitcast", mantissa_bits, f.dtype)
+    e = a.convert("sitofp", exponent, f.dtype)
+    e = a.operate("fadd", e, a.select(small, a.constant(-float(f.mantissa)), a.constant(0.0)))
+    d = a.operate("fsub", m, a.constant(1.0))
+    s = a.operate("fdiv", d, a.operate("fadd", d, a.constant(2.0)))
+    z = a.operate("fmul", s, s)
+    series = a.operate("fmul", z, a.polynomial(z, [2 / (2 * k + 1) for k in range(1, f.log_terms)]))
+    half_square = a.operate("fmul", a.operate("fmul", d, d), a.constant(0.5))
+    # log(1 + d) = d - (d^2/2 - s (d^2/2 + series)), as in fdlibm: d is exact, so little is lost
+    inner = a.operate("fmul", s, a.operate("fadd", half_square, series))
+    low = a.fma(e, a.constant(f.ln2_low), inner)
+    result = a.operate("fadd", a.operate("fsub", low, half_square), d)
+    result = a.fma(e, a.constant(f.ln2_high), result)
+    result = a.select(a.compare("oeq", x, a.constant(math.inf)), x, result)
+    result = a.select(a.compare("oeq", x, a.constant(0.0)), a.constant(-math.inf), result)
+    return a.select(a.compare("uge", x, a.constant(0.0)), result, a.constant(math.nan))
+
+
+def tanh(builder: Builder, x: Val) -> Val:
+    """(e - 1)/(e + 1) with e = exp(2|x|), through e - 1 so that small x stays exact; the sign put back."""
+    a = Arithmetic(builder, x)
+    size = a.intrinsic("fabs", x)
+    limit = a.constant(10.0 if a.dtype is DType.f32 else 20.0)
+    doubled = a.operate("fmul", a.select(a.compare("olt", size, limit), size, limit), a.constant(2.0))
+    k, r = a.reduced(doubled)
+    scale = a.power_of_two(a.convert("fptosi", k, a.format.integer))
+    less_one = a.fma(scale, a.exp_less_one(r), a.operate("fsub", scale, a.constant(1.0)))
+    ratio = a.operate("fdiv", less_one, a.operate("fadd", less_one, a.constant(2.0)))
+    signed = _copy_sign(builder, ratio, x)
+    return a.select(a.compare("uno", x, x), x, signed)
+
+
+def sigmoid(builder: Builder, x: Val) -> Val:
+    """1 / (1 + exp(-x))."""
+    a = Arithmetic(builder, x)
+    negative = Val(builder.new(f"fneg {x.type} {x.text}"), x.dtype, x.lanes)
+    power = exp(builder, negative)
+    return a.operate("fdiv", a.constant(1.0), a.operate("fadd", power, a.constant(1.0)))
+
+
+def power(builder: Builder, x: Val, y: Val) -> Val:
+    """x^y as C's pow. f32 goes through f64, so its error is below 1 ULP; f64 loses |y log x| ULP at worst."""
+    if x.dtype is DType.f32:
+        wide = power(builder, _widen(builder, x), _widen(builder, y))
+        return Val(builder.new(f"fptrunc {wide.type} {wide.text} to {x.type}"), DType.f32, x.lanes)
+    a = Arithmetic(builder, x)
+    size = a.intrinsic("fabs", x)
+    result = exp(builder, a.operate("fmul", y, log(builder, size)))
+    whole = a.compare("oeq", a.intrinsic("floor", y), y)
+    half = a.operate("fmul", y, a.constant(0.5))
+    odd = a.compare("one", a.intrinsic("floor", half), half)
+    negative = Val(builder.new(f"fneg {x.type} {result.text}"), x.dtype, x.lanes)
+    flipped = a.select(odd, negative, result)
+    below = a.select(whole, flipped, a.constant(math.nan))
+    result = a.select(a.compare("olt", x, a.constant(0.0)), below, result)
+    one = a.operate("or", a.compare("oeq", y, a.constant(0.0)), a.compare("oeq", x, a.constant(1.0)))
+    return a.select(one, a.constant(1.0), result)
+
+
+def _widen(builder: Builder, x: Val) -> Val:
+    wide = Val("", DType.f64, x.lanes)
+    return Val(builder.new(f"fpext {x.type} {x.text} to {wide.type}"), DType.f64, x.lanes)
+
+
+def _copy_sign(builder: Builder, size: Val, sign: Val) -> Val:
+    t = vector_type(size.type, 0)
+    return Val(builder.call(f"llvm.copysign.{mangled(t)}", t, (t, size.text), (t, sign.text)), size.dtype, size.lanes)
+
+
+def _bits(value: float, dtype: DType) -> int:
+    if dtype is DType.f32:
+        return int(struct.unpack("<i", struct.pack("<f", value))[0])
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+FUNCTIONS = {"exp": exp, "log": log, "tanh": tanh, "sigmoid": sigmoid}

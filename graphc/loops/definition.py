@@ -1,0 +1,260 @@
+"""What a kernel computes, before any choice of how: loops over output indices, perhaps a reduction, output expressions.
+
+`define` reads a fused body (or a single node): at most one reduction or contraction, everything elementwise before it
+is computed in place of each read, everything after it from the accumulated value. It switches on op families only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.base.errors import InternalError
+from graphc.ir.graph import Graph, make_input
+from graphc.ir.index import Index, Variable, index
+from graphc.ir.node import Node, remake
+from graphc.ir.types import Batch, Dim, DType, TupleType
+from graphc.loops.language import Buffer, Expression, Literal, Position, Read, Scalar, buffer_of
+from graphc.ops.op import Access, Bound, Op, op_of
+from graphc.ops.scalar import COMPARISONS, LOGICAL, Value, Vocabulary
+
+Indices = tuple[Index, ...]
+ACCUMULATOR = Buffer("accumulator", DType.f32, (), ())
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop: its variable and its extent, a number or the batch."""
+
+    variable: Variable
+    extent: Dim
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it runs over the samples."""
+        return isinstance(self.extent, Batch)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result: where it goes and its value; the accumulated value occurs as a read of ACCUMULATOR."""
+
+    buffer: Buffer
+    indices: Indices
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Definition:
+    """out[axes] = value(combine over `reduced` of `term`)."""
+
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Output, ...]
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...] = ()
+    combine: str | None = None
+    term: Expression | None = None
+    is_contraction: bool = False
+
+
+class Expressions(Vocabulary):
+    """The scalar vocabulary, building loop expressions."""
+
+    def constant(self, value: float | int | bool, like: Value) -> Value:
+        return self.literal(value, like.dtype)
+
+    def literal(self, value: float | int | bool, dtype: DType) -> Value:
+        kind = float if dtype.is_float else bool if dtype is DType.bool else int
+        return Literal(kind(value), dtype)
+
+    def unary(self, name: str, x: Value) -> Value:
+        return Scalar(name, (x,), DType.bool if name in LOGICAL else x.dtype)
+
+    def binary(self, name: str, x: Value, y: Value) -> Value:
+        return Scalar(name, (x, y), DType.bool if name in COMPARISONS | LOGICAL else x.dtype)
+
+    def select(self, condition: Value, x: Value, y: Value) -> Value:
+        return Scalar("select", (condition, x, y), x.dtype)
+
+    def cast(self, x: Value, dtype: DType) -> Value:
+        return x if x.dtype is dtype else Scalar("cast", (x,), dtype)
+
+    def position(self, index: Index, dtype: DType) -> Value:
+        return Position(index, dtype)
+
+
+def body_of(node: Node) -> Graph:
+    """The body of a fused node; for any other node a body of just it."""
+    if node.op.name == "fused":
+        body: Graph = node.attrs["body"]
+        return body
+    inputs: dict[Node, Node] = {}
+    for source in node.inputs:
+        inputs.setdefault(source, make_input(f"in{len(inputs)}", source.tensor))
+    copy = remake(node, tuple(inputs[i] for i in node.inputs))
+    if isinstance(copy.type, TupleType):
+        raise InternalError(f"{node.op.name} has several results and no fused body: decompose it first")
+    return Graph(node.op.name, list(inputs.values()), [copy])
+
+
+def define(body: Graph) -> Definition:
+    """The definition of a kernel for `body`. Raises InternalError if it holds more than one reduction."""
+    return _Definer(body).result()
+
+
+class _Definer:
+    def __init__(self, body: Graph) -> None:
+        self.body = body
+        self.vocabulary = Expressions()
+        self.buffers = {
+            node: buffer_of(f"in{k}", node.tensor) for k, node in enumerate(body.inputs)
+        }
+        heroes = [n for n in body.nodes if isinstance(n.op, Op) and n.op.family in ("reduction", "contraction")]
+        if len(heroes) > 1:
+            raise InternalError(f"{body.name} holds {len(heroes)} reductions; a kernel has at most one")
+        self.hero = heroes[0] if heroes else None
+        self.done: dict[tuple[Node, Indices, tuple[Bound, ...]], Expression] = {}
+
+    def result(self) -> Definition:
+        inputs = tuple(self.buffers.values())
+        if self.hero is None:
+            axes = self.axes_of(self.body.outputs[0])
+            at = tuple(index(a.variable) for a in axes)
+            return Definition(inputs, self.outputs(at), _running(axes))
+        op = op_of(self.hero)
+        if op.family == "contraction":
+            return self.contraction(op, self.hero)
+        return self.reduction(op, self.hero)
+
+    def axes_of(self, node: Node) -> tuple[Axis, ...]:
+        return tuple(
+            _axis("n" if isinstance(d, Batch) else f"i{k}", d) for k, d in enumerate(node.tensor.shape)
+        )
+
+    def outputs(self, at: Indices) -> tuple[Output, ...]:
+        return tuple(
+            Output(buffer_of(f"out{k}", node.tensor), at, self.value(node, at, ()))
+            for k, node in enumerate(self.body.outputs)
+        )
+
+    def contraction(self, op: Op, hero: Node) -> Definition:
+        assert op.contraction is not None
+        spec = op.contraction(tuple(i.tensor for i in hero.inputs), hero.attrs)
+        axes = tuple(_axis(name, extent) for name, extent in spec.axes)
+        reduced = tuple(_axis(name, extent) for name, extent in spec.reduced)
+        where = {a.variable.name: index(a.variable) for a in (*axes, *reduced)}
+        out, left, right = spec.access(where)
+        factors = [
+            self.value(source, at, _outside(at, source.tensor.shape))
+            for source, at in zip(hero.inputs, (left, right), strict=True)
+        ]
+        term = Scalar("mul", tuple(factors), hero.tensor.dtype)
+        return Definition(
+            tuple(self.buffers.values()), self.outputs(out), _running(axes), _running(reduced), "fma", term, True
+        )
+
+    def reduction(self, op: Op, hero: Node) -> Definition:
+        assert op.access is not None and op.domain is not None and op.body is not None
+        types = tuple(i.tensor for i in hero.inputs)
+        axes = self.axes_of(hero)
+        reduced = tuple(
+            _axis("n" if isinstance(d, Batch) else f"r{k}", d) for k, d in enumerate(op.domain(types, hero.attrs))
+        )
+        at = tuple(index(a.variable) for a in axes)
+        taps = tuple(index(a.variable) for a in reduced)
+        access: Access = op.access(at, taps, types, hero.attrs)
+        bounds = access.bounds + tuple(
+            b for place, source in zip(access.indices, hero.inputs, strict=True)
+            for b in _outside(place, source.tensor.shape)
+        )  # fmt: skip
+        bounds = tuple(dict.fromkeys(b for b in bounds if not _certain(b)))
+        values = [self.value(s, p, bounds) for s, p in zip(hero.inputs, access.indices, strict=True)]
+        term: Expression = op.body(self.vocabulary, at, taps, *values, **hero.attrs)
+        if bounds:
+            missing = Literal(identity(str(op.combine), hero.tensor.dtype), hero.tensor.dtype)
+            term = Scalar("select", (Scalar("within", (), DType.bool, bounds), term, missing), hero.tensor.dtype)
+        return Definition(
+            tuple(self.buffers.values()), self.outputs(at), _running(axes), _running(reduced), op.combine, term
+        )
+
+    def value(self, node: Node, at: Indices, bounds: tuple[Bound, ...]) -> Expression:
+        """The value of `node` at an index; under `bounds` its reads give 0 where they do not hold."""
+        key = (node, at, bounds)
+        found = self.done.get(key)
+        if found is None:
+            found = self.done[key] = self.compute(node, at, bounds)
+        return found
+
+    def compute(self, node: Node, at: Indices, bounds: tuple[Bound, ...]) -> Expression:
+        if node is self.hero:
+            if node.tensor.dtype is DType.f32:
+                return Read(ACCUMULATOR, ())
+            return Read(Buffer(ACCUMULATOR.name, node.tensor.dtype, (), ()), ())
+        if node in self.buffers:
+            return Read(self.buffers[node], at, bounds)
+        op = op_of(node)
+        if op.family == "elementwise":
+            assert op.body is not None
+            result: Expression = op.body(
+                self.vocabulary, *[self.value(i, at, bounds) for i in node.inputs], **node.attrs
+            )
+            return result
+        if op.family == "create":
+            assert op.body is not None
+            result = op.body(self.vocabulary, at, *[self.value(i, (), bounds) for i in node.inputs], **node.attrs)
+            return result
+        if op.family == "view":
+            return self.view(op, node, at, bounds)
+        raise InternalError(f"{op.name} of family {op.family} cannot be part of a kernel")
+
+    def view(self, op: Op, node: Node, at: Indices, bounds: tuple[Bound, ...]) -> Expression:
+        assert op.access is not None
+        source = node.inputs[0]
+        access: Access = op.access(at, (source.tensor,), node.attrs)
+        (place,) = access.indices
+        extra = tuple(b for b in (*access.bounds, *_outside(place, source.tensor.shape)) if not _certain(b))
+        inner = self.value(source, place, tuple(dict.fromkeys((*bounds, *extra))))
+        if not extra:
+            return inner
+        fill = node.attrs.get("value", 0)
+        if isinstance(inner, Read) and fill == 0 and str(fill) != "-0.0":
+            return inner
+        dtype = node.tensor.dtype
+        filling = self.vocabulary.literal(fill, dtype)
+        return Scalar("select", (Scalar("within", (), DType.bool, extra), inner, filling), dtype)
+
+
+def identity(combine: str, dtype: DType) -> float | int:
+    """What combining starts from."""
+    if combine in ("sum", "fma"):
+        return 0.0 if dtype.is_float else 0
+    if dtype.is_float:
+        return float("-inf") if combine == "maximum" else float("inf")
+    bits = dtype.itemsize * 8 - 1
+    return -(1 << bits) if combine == "maximum" else (1 << bits) - 1
+
+
+def _axis(name: str, extent: Dim) -> Axis:
+    return Axis(Variable(name, None if isinstance(extent, Batch) else extent), extent)
+
+
+def _running(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    return tuple(a for a in axes if a.extent != 1)
+
+
+def _outside(at: Indices, shape: tuple[Dim, ...]) -> tuple[Bound, ...]:
+    """Bounds for the indices that may leave their axis; the batch variable never does."""
+    found = []
+    for i, extent in zip(at, shape, strict=True):
+        if isinstance(extent, Batch):
+            continue
+        low, high = i.bounds()
+        if low is None or high is None or low < 0 or high >= extent:
+            found.append(Bound(i, 0, extent))
+    return tuple(found)
+
+
+def _certain(bound: Bound) -> bool:
+    low, high = bound.value.bounds()
+    if low is None or low < bound.low or bound.high is None:
+        return False
+    return high is not None and high < bound.high

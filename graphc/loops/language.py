@@ -1,0 +1,299 @@
+"""The loop language, on one screen.
+
+    statement  = For(variable, low.., high.., mode, body)      serial | parallel | unroll | vector
+               | Store(buffer, indices, value)
+               | Accumulate(buffer, indices, combine, value)   sum | maximum | minimum | fma (value is a product)
+               | Allocate(buffer, body)                        a local array: registers, once its indices are constant
+               | Transpose(target, source, ...)                a square tile copied with its axes exchanged
+    expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments) | Position(index)
+               | Lanes(combine, expression)                    all lanes of a vector combined into one number
+
+A `vector` loop runs its body on all lanes at once; its high bound may be less than its lanes: the rest is masked.
+Bounds: a For runs from the greatest of its lows to the least of its highs. A Read whose bounds do not hold yields 0.
+Sizes known only at run time are the variables `N` (batch) and `P` (batch rounded up to `BATCH_PADDING`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphc.ir.index import Index, Variable, index
+from graphc.ir.types import BATCH_PADDING, Batch, Dim, DType, TensorType
+from graphc.ops.create import BATCH
+from graphc.ops.op import Bound
+
+PADDED = Variable("P")
+MODES = ("serial", "parallel", "unroll", "vector")
+
+
+@dataclass(frozen=True)
+class Stride:
+    """Elements from one index to the next: fixed + padded * P."""
+
+    fixed: int
+    padded: int = 0
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that holds a tensor: strides by logical axis. Local buffers are arrays of a kernel's own."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Dim, ...]
+    strides: tuple[Stride, ...]
+    local: bool = False
+    batch_last: bool = False
+
+    def offset(self, indices: tuple[Index, ...]) -> tuple[Index, Index]:
+        """(fixed, padded): the element at `indices` is fixed + padded * P elements from the start."""
+        fixed, padded = Index(), Index()
+        for i, stride in zip(indices, self.strides, strict=True):
+            fixed = fixed + i * stride.fixed
+            padded = padded + i * stride.padded
+        return fixed, padded
+
+
+def buffer_of(name: str, type: TensorType) -> Buffer:
+    """The buffer of a tensor: row-major with the batch moved to the outermost or the innermost place."""
+    axis, last = type.batch_axis, type.layout == "batch_last"
+    strides = [Stride(0)] * type.rank
+    step = 1
+    for a in reversed(range(type.rank)):
+        dim = type.shape[a]
+        if isinstance(dim, Batch):
+            continue
+        strides[a] = Stride(0, step) if axis is not None and last else Stride(step)
+        step *= dim
+    if axis is not None:
+        strides[axis] = Stride(1) if last else Stride(step)
+    return Buffer(name, type.dtype, type.shape, tuple(strides), batch_last=last)
+
+
+def buffer_bytes(type: TensorType, n: int) -> int:
+    """Bytes that `buffer_of(type)` takes for batch size n, padding included."""
+    if type.layout == "batch_last":
+        n = padded_batch(n)
+    return type.bytes(n)
+
+
+def padded_batch(n: int) -> int:
+    """n rounded up to `BATCH_PADDING`."""
+    return -(-n // BATCH_PADDING) * BATCH_PADDING
+
+
+# -- expressions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A number."""
+
+    value: float | int | bool
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Read:
+    """One element of a buffer; 0 if a bound does not hold (the memory is then not touched)."""
+
+    buffer: Buffer
+    indices: tuple[Index, ...]
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def dtype(self) -> DType:
+        """That of the buffer."""
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """A function of the scalar vocabulary; "select", "cast" and "within" (its bounds hold) included."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+    dtype: DType
+    bounds: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True)
+class Position:
+    """The number an index has."""
+
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """All lanes of a vector combined into one number, in a fixed order."""
+
+    combine: str
+    buffer: Buffer
+    indices: tuple[Index, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """That of the buffer."""
+        return self.buffer.dtype
+
+
+Expression = Literal | Read | Scalar | Position | Lanes
+
+# -- statements ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class For:
+    """A loop. lanes: how many a vector loop has."""
+
+    variable: Variable
+    low: tuple[Index, ...]
+    high: tuple[Index, ...]
+    mode: str
+    body: tuple[Statement, ...]
+    lanes: int = 0
+
+
+@dataclass(frozen=True)
+class Store:
+    """buffer[indices] = value."""
+
+    buffer: Buffer
+    indices: tuple[Index, ...]
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Accumulate:
+    """buffer[indices] = combine(buffer[indices], value); "fma" adds a product with one rounding."""
+
+    buffer: Buffer
+    indices: tuple[Index, ...]
+    combine: str
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Allocate:
+    """A local array for the statements inside."""
+
+    buffer: Buffer
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """target[.., j at column, i at row] = source[.., i, j] for a lanes x lanes tile.
+
+    `row` steps through the source's lines (unit stride in the target), `column` along them (unit stride in the
+    source); both are the first index of the tile, and what lies at or beyond the ends is left out.
+    """
+
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    source: Buffer
+    source_indices: tuple[Index, ...]
+    row_axis: int
+    column_axis: int
+    row: Index
+    column: Index
+    rows: Index
+    columns: Index
+    lanes: int
+
+
+Statement = For | Store | Accumulate | Allocate | Transpose
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One unit of work between barriers: buffers it touches, its loops, and what it costs.
+
+    ops: names of the fused ops. schedule: the choice made, in words. flops and bytes are (fixed, per sample).
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    written: tuple[Buffer, ...]
+    body: tuple[Statement, ...]
+    ops: tuple[str, ...]
+    schedule: str
+    flops: tuple[int, int] = (0, 0)
+    bytes: tuple[int, int] = (0, 0)
+
+    def __str__(self) -> str:
+        from graphc.loops.text import kernel_text
+
+        return kernel_text(self)
+
+
+def substitute(expression: Expression, values: Mapping[Variable, Index]) -> Expression:
+    """`expression` with variables replaced; shared parts stay shared."""
+    done: dict[int, Expression] = {}
+
+    def visit(e: Expression) -> Expression:
+        found = done.get(id(e))
+        if found is not None:
+            return found
+        result: Expression
+        if isinstance(e, Read):
+            result = replace(e, indices=_each(e.indices, values), bounds=_bounds(e.bounds, values))
+        elif isinstance(e, Scalar):
+            result = Scalar(e.function, tuple(map(visit, e.arguments)), e.dtype, _bounds(e.bounds, values))
+        elif isinstance(e, Position):
+            result = Position(e.index.substitute(values), e.dtype)
+        else:
+            result = e
+        done[id(e)] = result
+        return result
+
+    return visit(expression)
+
+
+def _each(indices: tuple[Index, ...], values: Mapping[Variable, Index]) -> tuple[Index, ...]:
+    return tuple(i.substitute(values) for i in indices)
+
+
+def _bounds(bounds: tuple[Bound, ...], values: Mapping[Variable, Index]) -> tuple[Bound, ...]:
+    kept = []
+    for bound in bounds:
+        new = replace(bound, value=bound.value.substitute(values))
+        low, high = new.value.bounds()
+        if low is None or high is None or new.high is None or low < new.low or high >= new.high:
+            kept.append(new)
+    return tuple(kept)
+
+
+def reads(expression: Expression) -> list[Read]:
+    """Every read in `expression`, each object once."""
+    found: list[Read] = []
+    seen: set[int] = set()
+    stack: list[Expression] = [expression]
+    while stack:
+        e = stack.pop()
+        if id(e) in seen:
+            continue
+        seen.add(id(e))
+        if isinstance(e, Read):
+            found.append(e)
+        elif isinstance(e, Scalar):
+            stack.extend(e.arguments)
+    return found
+
+
+def loop(variable: Variable, extent: Index | int, mode: str, body: Any, *, lanes: int = 0,
+         low: tuple[Index, ...] = (), high: tuple[Index, ...] = ()) -> For:  # fmt: skip
+    """A For from 0 (or the greatest of `low`) to `extent` (or the least of that and `high`)."""
+    statements = body if isinstance(body, tuple) else tuple(body) if isinstance(body, list) else (body,)
+    return For(variable, (Index(), *low), (index(extent), *high), mode, statements, lanes)
+
+
+__all__ = [
+    "BATCH", "PADDED", "Accumulate", "Allocate", "Bound", "Buffer", "Expression", "For", "Kernel", "Lanes", "Literal",
+    "Position", "Read", "Scalar", "Statement", "Store", "Stride", "Transpose", "buffer_bytes", "buffer_of", "loop",
+    "padded_batch", "reads", "substitute",
+]  # fmt: skip

@@ -1,0 +1,344 @@
+"""From a definition and a schedule to loops.
+
+The output's index space is cut into regions: along each blocked axis whole blocks, then the rest; in every region the
+same nest stands with other extents:
+
+    parallel blocks: local acc; unroll acc = identity; for reduced: unroll acc += term; unroll out = value(acc)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+from graphc.ir.index import Index, Variable, index
+from graphc.ir.types import Batch, DType
+from graphc.loops.definition import ACCUMULATOR, Axis, Definition, identity
+from graphc.loops.language import (
+    BATCH,
+    PADDED,
+    Accumulate,
+    Allocate,
+    Buffer,
+    Expression,
+    Lanes,
+    Literal,
+    Read,
+    Scalar,
+    Statement,
+    Store,
+    Stride,
+    loop,
+    reads,
+    substitute,
+)
+from graphc.loops.schedule import Schedule, guard_variables
+from graphc.ops.op import Bound
+
+PARALLEL_TASKS = 192
+SERIAL_WORK = 4096
+LANE = Variable("l")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of one output axis: `count` blocks from `base`, each `tile` long (in vectors along the vector axis).
+
+    active: lanes in use in the last, partial vector; None if all are.
+    """
+
+    axis: Axis
+    base: Index
+    count: Index
+    tile: int
+    active: Index | None = None
+
+
+def build(definition: Definition, schedule: Schedule) -> tuple[Statement, ...]:
+    """The loops of a kernel."""
+    parts = [_parts(a, definition, schedule) for a in definition.axes]
+    statements: list[Statement] = []
+    for region in itertools.product(*parts):
+        statements.append(_Region(definition, schedule, region).statement())
+    return tuple(statements)
+
+
+def _exact(definition: Definition, axis: Axis) -> bool:
+    """Whether a batch loop must end at N: some buffer it runs along is not padded, or it is summed over."""
+    buffers = [*definition.inputs, *(o.buffer for o in definition.outputs)]
+    return any(not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in buffers)
+
+
+def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]:
+    extent = index(BATCH) if isinstance(axis.extent, Batch) else index(axis.extent)
+    if axis != schedule.vector:
+        tile = schedule.tile(axis)
+        if tile == 1:
+            return [Part(axis, Index(), extent, 1)]
+        assert isinstance(axis.extent, int)
+        whole, rest = divmod(axis.extent, tile)
+        parts = [Part(axis, Index(), index(whole), tile)]
+        return parts + ([Part(axis, index(whole * tile), index(1), rest)] if rest else [])
+    lanes, vectors = schedule.lanes, schedule.vectors
+    if isinstance(axis.extent, int):
+        return _fixed_vector_parts(axis, axis.extent, lanes, vectors)
+    if _exact(definition, axis):
+        found = _batch_parts(axis, index(BATCH) // lanes, lanes, vectors)
+        full = index(BATCH) // lanes
+        partial = Part(axis, full * lanes, (index(BATCH) + (lanes - 1)) // lanes - full, 1, index(BATCH) - full * lanes)
+        return [*found, partial]
+    return _batch_parts(axis, index(PADDED) // lanes, lanes, vectors)
+
+
+def _fixed_vector_parts(axis: Axis, extent: int, lanes: int, vectors: int) -> list[Part]:
+    step = lanes * vectors
+    whole, rest = divmod(extent, step)
+    parts = [Part(axis, Index(), index(whole), vectors)] if whole else []
+    full, active = divmod(rest, lanes)
+    if full:
+        parts.append(Part(axis, index(whole * step), index(1), full))
+    if active:
+        parts.append(Part(axis, index(extent - active), index(1), 1, index(active)))
+    return parts
+
+
+def _batch_parts(axis: Axis, full: Index, lanes: int, vectors: int) -> list[Part]:
+    if vectors == 1:
+        return [Part(axis, Index(), full, 1)]
+    blocks = full // vectors
+    return [
+        Part(axis, Index(), blocks, vectors),
+        Part(axis, blocks * (vectors * lanes), full - blocks * vectors, 1),
+    ]
+
+
+class _Region:
+    """The nest of one region."""
+
+    def __init__(self, definition: Definition, schedule: Schedule, parts: tuple[Part, ...]) -> None:
+        self.definition, self.schedule, self.parts = definition, schedule, parts
+        self.lanes = schedule.lanes
+        self.vector = schedule.vector
+        self.in_lanes = self.vector is not None and self.vector in definition.reduced
+        self.place: dict[Variable, Index] = {}
+        self.outer: list[tuple[Variable, Index]] = []
+        self.unrolled: list[tuple[Variable, int]] = []
+        self.active: Index | None = None
+        for part in parts:
+            self._place(part)
+        dtype = definition.term.dtype if definition.term is not None else DType.f32
+        shape = [t for _, t in self.unrolled] + ([self.lanes] if self.vector is not None else [])
+        strides = [Stride(math.prod(shape[k + 1 :])) for k in range(len(shape))]
+        self.accumulator = Buffer("acc", dtype, tuple(shape), tuple(strides), local=True)
+
+    def _place(self, part: Part) -> None:
+        name = part.axis.variable.name
+        at = part.base
+        is_vector = part.axis == self.vector
+        step = part.tile * (self.lanes if is_vector else 1)
+        if part.count != index(1):
+            extent = part.count.constant if part.count.is_constant else None
+            outer = Variable(f"{name}o" if step > 1 else name, extent)
+            self.outer.append((outer, part.count))
+            at = at + index(outer) * step
+        if part.tile > 1:
+            inner = Variable(f"{name}u", part.tile)
+            self.unrolled.append((inner, part.tile))
+            at = at + index(inner) * (self.lanes if is_vector else 1)
+        if is_vector:
+            at = at + index(self._lane())
+            self.active = part.active
+        self.place[part.axis.variable] = at
+
+    def _lane(self) -> Variable:
+        return replace(LANE, extent=self.lanes)
+
+    def statement(self) -> Statement:
+        body = self._reduction() if self.definition.combine is not None else self._finish(None)
+        return self._outer_loops(body)
+
+    # -- the parts of the nest ---------------------------------------------------------------------------------------
+
+    def _at_accumulator(self) -> tuple[Index, ...]:
+        at = [index(v) for v, _ in self.unrolled]
+        return (*at, index(self._lane())) if self.vector is not None else tuple(at)
+
+    def _unroll(self, statements: tuple[Statement, ...], lanes: bool, active: Index | None) -> Statement:
+        """`statements` for every element of the block, in lanes where the vector axis says so."""
+        body = statements
+        if lanes and self.vector is not None:
+            high = () if active is None else (active,)
+            body = (loop(self._lane(), self.lanes, "vector", body, lanes=self.lanes, high=high),)
+        for variable, extent in reversed(self.unrolled):
+            body = (loop(variable, extent, "unroll", body),)
+        return body[0] if len(body) == 1 else loop(Variable("once", 1), 1, "unroll", body)
+
+    def _reduction(self) -> tuple[Statement, ...]:
+        definition, acc = self.definition, self.accumulator
+        assert definition.combine is not None and definition.term is not None
+        at = self._at_accumulator()
+        start = Store(acc, at, Literal(identity(definition.combine, acc.dtype), acc.dtype))
+        first = self._unroll((start,), True, None)
+        return (Allocate(acc, (first, *self._reduced_loops(), *self._finish(acc))),)
+
+    def _reduced_loops(self) -> list[Statement]:
+        """The loops over reduced axes; along a reduced vector axis whole vectors first, then the rest."""
+        definition = self.definition
+        assert definition.term is not None and definition.combine is not None
+        term = substitute(definition.term, self.place)
+        limits, term = self._limits(term)
+        ways: list[tuple[Index, Index, Index | None]] = [(Index(), index(1), None)]
+        if self.in_lanes and self.vector is not None:
+            extent = index(BATCH) if self.vector.is_batch else index(self.vector.extent)  # type: ignore[arg-type]
+            full = extent // self.lanes
+            rest = (extent + (self.lanes - 1)) // self.lanes - full
+            ways = [(Index(), full, None), (full * self.lanes, rest, extent - full * self.lanes)]
+            ways = [w for w in ways if w[1] != Index()]
+        found: list[Statement] = []
+        for base, count, active in ways:
+            place: dict[Variable, Index] = {}
+            loops: list[tuple[Variable, Index]] = []
+            for axis in definition.reduced:
+                if axis == self.vector:
+                    outer = Variable(f"{axis.variable.name}o", count.constant if count.is_constant else None)
+                    place[axis.variable] = base + index(outer) * self.lanes + index(self._lane())
+                    loops.append((outer, count))
+                else:
+                    high = index(BATCH) if axis.is_batch else index(axis.extent)  # type: ignore[arg-type]
+                    loops.append((axis.variable, high))
+            value = substitute(term, place)
+            add = Accumulate(self.accumulator, self._at_accumulator(), definition.combine, value)
+            statement = self._unroll((add,), True, active if self.in_lanes else self.active)
+            for variable, high in reversed(loops):
+                low, more = limits.get(variable, ((), ()))
+                if high == index(1) and not low and not more:
+                    continue
+                statement = loop(variable, high, "serial", statement, low=low, high=more)
+            found.append(statement)
+        return found
+
+    def _limits(self, term: Expression) -> tuple[dict[Variable, tuple[tuple[Index, ...], tuple[Index, ...]]], Expression]:
+        """A contraction's bounds as loop limits of its reduced variables; bounds that cannot be stay on the reads."""
+        if not guard_variables(self.definition):
+            return {}, term
+        reduced = {a.variable for a in self.definition.reduced if a != self.vector}
+        fixed = {v for v, _ in self.outer}
+        lows: dict[Variable, list[Index]] = {}
+        highs: dict[Variable, list[Index]] = {}
+        turned: set[Bound] = set()
+        for read in reads(term):
+            for bound in read.bounds:
+                inside = [v for v in bound.value.variables if v in reduced]
+                if len(inside) != 1 or bound.value.variables - fixed - {inside[0]} or bound.high is None:
+                    continue
+                variable = inside[0]
+                factor = bound.value.coefficient(variable)
+                if not factor or not bound.value.is_linear_in(variable):
+                    continue
+                rest = bound.value.without(variable)
+                least, most = (bound.low - rest, (bound.high - 1) - rest)
+                if factor < 0:
+                    least, most, factor = -most, -least, -factor
+                lows.setdefault(variable, []).append((least + (factor - 1)) // factor)
+                highs.setdefault(variable, []).append(most // factor + 1)
+                turned.add(bound)
+        limits = {
+            v: (tuple(dict.fromkeys(lows.get(v, []))), tuple(dict.fromkeys(highs.get(v, []))))
+            for v in lows.keys() | highs.keys()
+        }
+        return limits, _without_bounds(term, turned)
+
+    def _finish(self, acc: Buffer | None) -> tuple[Statement, ...]:
+        stores: list[Statement] = []
+        for output in self.definition.outputs:
+            value = substitute(output.value, self.place)
+            if acc is not None:
+                at = self._at_accumulator()
+                combine = "sum" if self.definition.combine == "fma" else str(self.definition.combine)
+                value = _with_accumulator(value, Lanes(combine, acc, at[:-1]) if self.in_lanes else Read(acc, at))
+            indices = tuple(i.substitute(self.place) for i in output.indices)
+            stores.append(Store(output.buffer, indices, value))
+        return (self._unroll(tuple(stores), not self.in_lanes, self.active),)
+
+    def _outer_loops(self, body: tuple[Statement, ...]) -> Statement:
+        """Loops over blocks. Leading ones of known extent join into one parallel loop of enough tasks."""
+        known = [(v, c.constant) for v, c in self.outer if c.is_constant]
+        unknown = [(v, c) for v, c in self.outer if not c.is_constant]
+        work = math.prod(e for _, e in known) * math.prod(t for _, t in self.unrolled) * max(self.lanes, 1)
+        for axis in self.definition.reduced:
+            work *= axis.extent if isinstance(axis.extent, int) else 64
+        joined: list[tuple[Variable, int]] = []
+        while known and math.prod(e for _, e in joined) < PARALLEL_TASKS:
+            joined.append(known.pop(0))
+        tasks = math.prod(e for _, e in joined)
+        inner: list[tuple[Variable, Index]] = [(v, index(e)) for v, e in known] + unknown
+        slowest: tuple[Variable, Index] | None = None
+        if tasks < 8 and unknown:
+            slowest = inner.pop(inner.index(unknown[0]))
+        for variable, count in reversed(inner):
+            body = (loop(variable, count, "serial", body),)
+        if not joined and slowest is None:
+            return body[0] if len(body) == 1 else loop(Variable("once", 1), 1, "unroll", body)
+        task = Variable("t", tasks if slowest is None else None)
+        at: dict[Variable, Index] = {}
+        stride = 1
+        for variable, extent in reversed(joined):
+            at[variable] = (index(task) // stride) % extent if variable is not joined[0][0] or slowest else (
+                index(task) // stride
+            )  # fmt: skip
+            stride *= extent
+        total = index(tasks)
+        if slowest is not None:
+            at[slowest[0]] = index(task) // stride
+            total = slowest[1] * stride
+        body = _rename(body, at)
+        serial = slowest is None and work < SERIAL_WORK
+        return loop(task, total, "serial" if serial else "parallel", body)
+
+
+def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Statement, ...]:
+    """`body` with variables replaced everywhere."""
+    done: dict[int, Expression] = {}
+
+    def expression(e: Expression) -> Expression:
+        if id(e) not in done:
+            done[id(e)] = substitute(e, at)
+        return done[id(e)]
+
+    def indices(many: tuple[Index, ...]) -> tuple[Index, ...]:
+        return tuple(i.substitute(at) for i in many)
+
+    def visit(s: Statement) -> Statement:
+        if isinstance(s, Store | Accumulate):
+            return replace(s, indices=indices(s.indices), value=expression(s.value))
+        if isinstance(s, Allocate):
+            return replace(s, body=tuple(map(visit, s.body)))
+        assert not hasattr(s, "rows")
+        return replace(s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body)))  # type: ignore[arg-type, union-attr]
+
+    return tuple(map(visit, body))
+
+
+def _map_reads(e: Expression, change: object) -> Expression:
+    done: dict[int, Expression] = {}
+
+    def visit(e: Expression) -> Expression:
+        if id(e) not in done:
+            if isinstance(e, Read):
+                done[id(e)] = change(e)  # type: ignore[operator]
+            elif isinstance(e, Scalar):
+                done[id(e)] = Scalar(e.function, tuple(map(visit, e.arguments)), e.dtype, e.bounds)
+            else:
+                done[id(e)] = e
+        return done[id(e)]
+
+    return visit(e)
+
+
+def _with_accumulator(e: Expression, value: Expression) -> Expression:
+    return _map_reads(e, lambda r: value if r.buffer.name == ACCUMULATOR.name else r)
+
+
+def _without_bounds(e: Expression, gone: set[Bound]) -> Expression:
+    return _map_reads(e, lambda r: replace(r, bounds=tuple(b for b in r.bounds if b not in gone)))

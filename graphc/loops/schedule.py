@@ -1,0 +1,265 @@
+"""Choosing how a definition runs: the vector axis, the register block, and in which order the loops stand.
+
+One cost model serves every kernel. A register block of T accumulators costs max(T/2, 4, L/2) + L/8 + 1 cycles a step:
+two fused multiply-adds or loads a cycle, a latency of four, loads that do not overlap, one for the loop; L counts the
+loads of the block. Blocks that leave fewer than `ENOUGH_TASKS` tasks for the threads cost more. The vector axis is the one along which reads and writes are contiguous or constant. Figures and sources: docs/kernels.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from graphc.ir.index import Index, Variable
+from graphc.loops.definition import ACCUMULATOR, Axis, Definition
+from graphc.loops.language import Buffer, Expression, Scalar, reads
+from graphc.ops.op import Bound
+
+LARGE_BATCH = 64
+GATHER_COST = 14.0
+TILES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
+WIDTHS = (1, 2, 3, 4, 6, 8)
+PLAIN_BLOCK = 4
+ENOUGH_TASKS = 6
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the schedules need to know of a processor: bytes of a vector register and how many there are."""
+
+    vector_bytes: int
+    registers: int
+
+    def lanes(self, itemsize: int) -> int:
+        """Elements of a vector."""
+        return self.vector_bytes // itemsize
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The choice.
+
+    vector: the axis that runs in lanes (None: scalar code). vectors: how many vectors of it a block holds.
+    tiles: block extents of other output axes. guards: bounds turned into loop limits, by reduced axis.
+    """
+
+    vector: Axis | None
+    lanes: int
+    vectors: int
+    tiles: tuple[tuple[Axis, int], ...]
+
+    def tile(self, axis: Axis) -> int:
+        """The block extent along an output axis."""
+        return next((t for a, t in self.tiles if a == axis), 1)
+
+    def __str__(self) -> str:
+        if self.vector is None:
+            return "scalar"
+        block = [f"{t} {a.variable}" for a, t in self.tiles if t > 1]
+        vector = f"{self.vectors} x {self.lanes} {self.vector.variable}" if self.vectors > 1 else (
+            f"{self.lanes} {self.vector.variable}"
+        )  # fmt: skip
+        return "block " + " x ".join([*block, vector])
+
+
+@dataclass(frozen=True)
+class _Access:
+    """One read or write, as the cost model sees it."""
+
+    buffer: Buffer
+    indices: tuple[Index, ...]
+    bounds: tuple[Bound, ...] = ()
+
+    @cached_property
+    def variables(self) -> frozenset[Variable]:
+        return frozenset(v for i in self.indices for v in i.variables)
+
+    def lane_stride(self, variable: Variable) -> int | None:
+        """Elements from lane to lane; None if it is not a fixed number."""
+        if any(not i.is_linear_in(variable) for i in self.indices):
+            return None
+        if any(not b.value.is_linear_in(variable) for b in self.bounds):
+            return None
+        fixed, padded = self.buffer.offset(self.indices)
+        if not padded.is_linear_in(variable) or padded.coefficient(variable):
+            return None
+        return fixed.coefficient(variable)
+
+    def cost(self, variable: Variable) -> float:
+        stride = self.lane_stride(variable)
+        return {0: 0.5, 1: 1.0}.get(GATHER_COST if stride is None else stride, GATHER_COST)  # type: ignore[arg-type]
+
+
+def choose(definition: Definition, machine: Machine) -> Schedule:
+    """The schedule with the least estimated time."""
+    inner = _accesses([definition.term]) if definition.term is not None else []
+    values = [o.value for o in definition.outputs]
+    outer = [a for a in _accesses(values) if a.buffer.name != ACCUMULATOR.name]
+    stores = [_Access(o.buffer, o.indices) for o in definition.outputs]
+    widest = max(b.dtype.itemsize for b in (*definition.inputs, *(o.buffer for o in definition.outputs)))
+    lanes = machine.lanes(8 if widest == 8 and _computes_in_doubles(definition) else 4)
+    guarded = guard_variables(definition)
+    vector = _vector_axis(definition, inner, outer, stores, lanes, guarded)
+    if vector is None:
+        return Schedule(None, 1, 1, ())
+    if definition.combine is None:
+        return Schedule(vector, lanes, 1, ())
+    vectors, tiles = _block(definition, inner, vector, lanes, machine.registers, guarded)
+    return Schedule(vector, lanes, vectors, tiles)
+
+
+def guard_variables(definition: Definition) -> frozenset[Variable]:
+    """Variables of a contraction's bounds: they stay plain loops, so that bounds become loop limits."""
+    if not definition.is_contraction or definition.term is None:
+        return frozenset()
+    return frozenset(v for r in reads(definition.term) for b in r.bounds for v in b.value.variables)
+
+
+def _computes_in_doubles(definition: Definition) -> bool:
+    return any(o.buffer.dtype.value in ("float64", "int64") for o in definition.outputs)
+
+
+def _accesses(expressions: Iterable[Expression]) -> list[_Access]:
+    found: dict[_Access, None] = {}
+    for e in expressions:
+        for read in reads(e):
+            found[_Access(read.buffer, read.indices, read.bounds)] = None
+        for bounds in _within(e):
+            found[_Access(Buffer("", ACCUMULATOR.dtype, (), ()), (), bounds)] = None
+    return list(found)
+
+
+def _within(e: Expression) -> list[tuple[Bound, ...]]:
+    found, stack, seen = [], [e], set()
+    while stack:
+        e = stack.pop()
+        if isinstance(e, Scalar) and id(e) not in seen:
+            seen.add(id(e))
+            if e.function == "within":
+                found.append(e.bounds)
+            stack.extend(e.arguments)
+    return found
+
+
+def _assumed(axis: Axis, last: bool) -> int:
+    """Extent of an axis for the cost model; the batch is large where the batch lies innermost, else 1."""
+    return axis.extent if isinstance(axis.extent, int) else LARGE_BATCH if last else 1
+
+
+def _vector_axis(definition: Definition, inner: Sequence[_Access], outer: Sequence[_Access],
+                 stores: Sequence[_Access], lanes: int, guarded: frozenset[Variable]) -> Axis | None:  # fmt: skip
+    last = any(b.batch_last for b in (*definition.inputs, *(o.buffer for o in definition.outputs)))
+    steps = math.prod(_assumed(a, last) for a in definition.reduced)
+    best: tuple[float, Axis] | None = None
+    for axis in (*definition.axes, *definition.reduced):
+        extent = _assumed(axis, last)
+        if axis.variable in guarded or extent < 2:
+            continue
+        wasted = math.ceil(extent / lanes) * lanes / extent
+        cost = sum(a.cost(axis.variable) for a in inner) * steps
+        finish = sum(a.cost(axis.variable) for a in (*outer, *stores))
+        if axis in definition.reduced:
+            cost = cost * wasted / lanes + 8.0 + 0.5 * len([*outer, *stores])
+        else:
+            cost = (cost + finish) * wasted / lanes
+        if best is None or cost < best[0] * 0.999:
+            best = (cost, axis)
+    scalar = sum(0.5 for _ in inner) * steps + sum(1.0 for _ in (*outer, *stores))
+    return best[1] if best is not None and best[0] < scalar * 2 else None
+
+
+def _block(definition: Definition, inner: Sequence[_Access], vector: Axis, lanes: int, registers: int,
+           guarded: frozenset[Variable]) -> tuple[int, tuple[tuple[Axis, int], ...]]:  # fmt: skip
+    """Vectors and tiles of the register block with the least cost per output."""
+    last = any(b.batch_last for b in definition.inputs)
+    in_lanes = vector in definition.reduced
+    count = 1 if in_lanes else math.ceil(_assumed(vector, last) / lanes)
+    limit = registers if definition.is_contraction else PLAIN_BLOCK + 1
+    widths = [1] if in_lanes else [v for v in WIDTHS if v <= count]
+    tasks = math.prod(_assumed(a, last) for a in definition.axes if a != vector) * count
+    reused = [
+        a for a in definition.axes
+        if a != vector and not a.is_batch and a.variable not in guarded
+        and any(a.variable not in access.variables for access in inner)
+    ]  # fmt: skip
+    if not reused:
+        reused = [a for a in definition.axes if a != vector and not a.is_batch and a.variable not in guarded][-1:]
+    # The block's cost depends on which axes a read moves along, not on the axis itself.
+    best: tuple[float, int, tuple[tuple[Axis, int], ...]] | None = None
+    for first in range(max(1, len(reused))):
+        for second in range(first + 1, max(2, len(reused) + 1)):
+            pair = [reused[k] for k in (first, second) if k < len(reused)]
+            for width in widths:
+                for tiles in _products(pair):
+                    cost = _block_cost(inner, pair, tiles, vector, width, count, limit)
+                    if cost is not None:
+                        spread = max(1.0, tasks / (math.prod(tiles) * width))
+                        cost /= math.prod(a.extent for a in pair) * min(spread, ENOUGH_TASKS)  # type: ignore[misc]
+                        cost *= 1 + 0.002 * sum(t > 1 for t in tiles)
+                    if cost is not None and (best is None or cost < best[0] * 0.999):
+                        best = (cost, width, tuple(zip(pair, tiles, strict=True)))
+    assert best is not None
+    return best[1], best[2]
+
+
+def _products(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
+    choices: list[tuple[int, ...]] = [()]
+    for axis in axes:
+        assert isinstance(axis.extent, int)
+        extent = axis.extent
+        choices = [(*c, t) for c in choices for t in TILES if t <= extent]
+    return choices
+
+
+def _block_cost(inner: Sequence[_Access], axes: Sequence[Axis], tiles: tuple[int, ...], vector: Axis, width: int,
+                count: int, registers: int) -> float | None:  # fmt: skip
+    """Cycles per output element along the blocked axes, edges included; None if the block does not fit."""
+    if not _fits(inner, axes, tiles, vector, width, registers):
+        return None
+    total = 0.0
+    for sizes, times in _regions(axes, tiles):
+        for w, blocks in ((width, count // width), (count % width, 1 if count % width else 0)):
+            if blocks:
+                total += times * blocks * _step(inner, axes, sizes, vector, w)
+    return total
+
+
+def _regions(axes: Sequence[Axis], tiles: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
+    found: list[tuple[tuple[int, ...], int]] = [((), 1)]
+    for axis, tile in zip(axes, tiles, strict=True):
+        assert isinstance(axis.extent, int)
+        whole, rest = divmod(axis.extent, tile)
+        found = [
+            ((*sizes, size), times * many)
+            for sizes, times in found
+            for size, many in ((tile, whole), (rest, 1))
+            if size and many
+        ]
+    return found
+
+
+def _loads(access: _Access, axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int) -> int:
+    loads = width if vector.variable in access.variables else 1
+    for axis, size in zip(axes, sizes, strict=True):
+        if axis.variable in access.variables:
+            loads *= size
+    return loads
+
+
+def _step(inner: Sequence[_Access], axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int) -> float:
+    block = math.prod(sizes) * width
+    loads = sum(_loads(a, axes, sizes, vector, width) for a in inner)
+    return max(block / 2, 4.0, loads / 2) + loads / 8 + 1.0
+
+
+def _fits(inner: Sequence[_Access], axes: Sequence[Axis], tiles: tuple[int, ...], vector: Axis, width: int,
+          registers: int) -> bool:  # fmt: skip
+    block = math.prod(tiles) * width
+    loads = [_loads(a, axes, tiles, vector, width) for a in inner]
+    held = min(loads) if len(loads) > 1 else 0
+    return block == 1 or block + held + 1 <= registers
+
+
+__all__ = ["Machine", "Schedule", "choose", "guard_variables"]

@@ -1,0 +1,277 @@
+"""Fusion: which nodes become one kernel.
+
+A node must have memory of its own if something needs all of it at once: a contraction's operand, a reshape, an output.
+Reductions and contractions ("heroes") always start a kernel. Everything else is computed where it is read, unless
+it is costly and read from several places. Then every kernel grows forwards: elementwise readers of its results join
+it while they have the same shape and depend on nothing that depends on the kernel from outside.
+
+    y = conv2d(x, w); z = y + bias; a = tanh(z)       ->  one kernel: conv2d, epilogue add and tanh
+    d = g * (1 - a * a); s = sum(d)                   ->  one kernel: the sum, computing d as it reads
+    v2 = 0.9 * v + g; w2 = w - lr * v2                ->  one kernel with two results, behind g's contraction
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir.graph import Graph, make_input
+from graphc.ir.node import Node, make, remake
+from graphc.ops.op import family_of
+from graphc.ops.structure import get
+from graphc.passes.base import Pass
+
+LARGEST_GROUP = 64
+MOST_RESULTS = 4
+COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "power", "div", "sqrt", "random_uniform"})
+HEROES = ("reduction", "contraction")
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Groups nodes into kernels; each group of more than one node becomes a `fused` node with a body.
+
+    y = tanh(conv2d(x, w) + b)  ->  y = fused(x, w, b) {conv2d, broadcast, add, tanh}
+    """
+
+    name = "fuse"
+
+    def run(self, graph: Graph) -> Graph:
+        return _Fuser(graph).result()
+
+
+class _Fuser:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.users = graph.users()
+        self.position = {node: k for k, node in enumerate(graph.nodes)}
+        self.outputs = set(graph.outputs)
+        self.size: dict[Node, int] = {}
+        self.stored: set[Node] = set()
+        for node in graph.nodes:
+            if family_of(node) not in ("input", "structure", "alias") and self._needs_memory(node):
+                self.stored.add(node)
+
+    def result(self) -> Graph:
+        members = self._grow()
+        return self._rebuild(members)
+
+    # -- what needs memory -------------------------------------------------------------------------------------------
+
+    def _needs_memory(self, node: Node) -> bool:
+        self.size[node] = 1 + sum(self.size.get(i, 0) for i in node.inputs if i not in self.stored)
+        users = self.users[node]
+        if family_of(node) in HEROES or node in self.outputs or self.size[node] > LARGEST_GROUP:
+            self.size[node] = 1
+            return True
+        if family_of(node) == "create" and not node.inputs:
+            return any(family_of(u) in ("alias", "structure") for u in users)
+        if any(self._reads_whole(u, node) for u in users):
+            return True
+        different = len(set(users)) > 1
+        return different and self._is_costly(node)
+
+    def _reads_whole(self, user: Node, node: Node) -> bool:
+        family = family_of(user)
+        if family in ("alias", "structure"):
+            return True
+        if family == "contraction":
+            return not self._is_plain_view(node)
+        if family == "reduction" and self._overlaps(user):
+            return not self._is_plain_view(node)
+        return family == "view" and self._feeds_contraction(user) and not self._is_plain_view(node)
+
+    def _feeds_contraction(self, view: Node) -> bool:
+        """Whether `view` is read in place by a contraction, so that what it views must be in memory."""
+        stack, seen = [view], set()
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            for user in self.users[node]:
+                if family_of(user) == "contraction":
+                    return True
+                if family_of(user) == "view":
+                    stack.append(user)
+        return False
+
+    def _is_plain_view(self, node: Node) -> bool:
+        """A view that a contraction can read through: it only moves indices, with steps along each axis."""
+        if family_of(node) != "view" or node.op.name in ("pad", "relayout"):
+            return False
+        source = node.inputs[0]
+        return family_of(source) in ("input", "alias") or source in self.stored or self._is_plain_view(source)
+
+    def _overlaps(self, reduction: Node) -> bool:
+        """Whether a window reduction reads elements more than once."""
+        attrs = reduction.attrs
+        if "window" not in attrs or "size" in attrs:
+            return False
+        return any(w > s for w, s in zip(attrs["window"], attrs["stride"], strict=True))
+
+    def _is_costly(self, node: Node) -> bool:
+        stack = [node]
+        while stack:
+            current = stack.pop()
+            if current.op.name in COSTLY:
+                return True
+            stack.extend(i for i in current.inputs if i not in self.stored and family_of(i) != "input")
+        return False
+
+    # -- growing kernels forwards ------------------------------------------------------------------------------------
+
+    def _grow(self) -> dict[Node, Node]:
+        """Member -> the first node of its kernel, for every stored node and what joined it."""
+        home: dict[Node, Node] = {}
+        for node in self.graph.nodes:
+            if node not in self.stored or node in home:
+                continue
+            home[node] = node
+            group = {node}
+            changed = True
+            while changed and len(group) < LARGEST_GROUP:
+                changed = False
+                for member in sorted(group, key=self.position.__getitem__):
+                    for user in self.users[member]:
+                        if user not in group and user not in home and self._may_join(user, node, group, home):
+                            group.add(user)
+                            home[user] = node
+                            changed = True
+            self._trim(node, group, home)
+        return home
+
+    def _may_join(self, user: Node, first: Node, group: set[Node], home: dict[Node, Node]) -> bool:
+        if family_of(user) != "elementwise" or user.tensor.shape != first.tensor.shape:
+            return False
+        outside = [i for i in user.inputs if i not in group]
+        if any(self._depends_on(i, group) for i in outside):
+            return False
+        return self._results_if(group | {user}) <= MOST_RESULTS
+
+    def _results_if(self, group: set[Node]) -> int:
+        return sum(1 for m in group if m in self.outputs or (m in self.stored and any(u not in group for u in self.users[m])))
+
+    def _depends_on(self, node: Node, group: set[Node]) -> bool:
+        lowest = min(self.position[m] for m in group)
+        stack, seen = [node], set()
+        while stack:
+            current = stack.pop()
+            if current in group:
+                return True
+            if current in seen or self.position[current] < lowest:
+                continue
+            seen.add(current)
+            stack.extend(current.inputs)
+        return False
+
+    def _trim(self, first: Node, group: set[Node], home: dict[Node, Node]) -> None:
+        """Nodes that joined but whose value is only wanted outside, where it would be computed anyway, leave again."""
+        while True:
+            loose = [
+                m for m in group
+                if m is not first and m not in self.stored and not any(u in group for u in self.users[m])
+            ]  # fmt: skip
+            if not loose:
+                return
+            for member in loose:
+                group.discard(member)
+                del home[member]
+
+    # -- rebuilding --------------------------------------------------------------------------------------------------
+
+    def _rebuild(self, home: dict[Node, Node]) -> Graph:
+        groups: dict[Node, list[Node]] = {}
+        for node in self.graph.nodes:
+            if node in home:
+                groups.setdefault(home[node], []).append(node)
+        order = self._order(groups, home)
+        new: dict[Node, Node] = {node: node for node in self.graph.inputs}
+        for item in order:
+            if item in groups:
+                self._emit(groups[item], home, new)
+            else:
+                new[item] = remake(item, tuple(new[i] for i in item.inputs))
+        outputs = [new[o] for o in self.graph.outputs]
+        return Graph(self.graph.name, self.graph.inputs, outputs, self.graph.donations)
+
+    def _order(self, groups: dict[Node, list[Node]], home: dict[Node, Node]) -> list[Node]:
+        """Kernels (by their first node) and aliases, each after what it reads. No recursion."""
+        done: dict[Node, None] = dict.fromkeys(self.graph.inputs)
+        for output in self.graph.outputs:
+            stack = [(home.get(output, output), False)]
+            while stack:
+                item, ready = stack.pop()
+                if item in done:
+                    continue
+                if ready:
+                    done[item] = None
+                    continue
+                stack.append((item, True))
+                for source in self._sources(groups.get(item, [item])):
+                    item_of = home.get(source, source)
+                    if item_of is not item and item_of not in done:
+                        stack.append((item_of, False))
+        return [d for d in done if d.op.name != "input"]
+
+    def _sources(self, members: list[Node]) -> list[Node]:
+        """Stored nodes, inputs and aliases that `members` read from outside, through what is computed in place."""
+        inside = set(members)
+        found: dict[Node, None] = {}
+        seen: set[Node] = set()
+        stack = [i for m in reversed(members) for i in reversed(m.inputs)]
+        while stack:
+            node = stack.pop()
+            if node in inside or node in seen:
+                continue
+            seen.add(node)
+            if node in self.stored or family_of(node) in ("input", "alias", "structure"):
+                found[node] = None
+            else:
+                stack.extend(reversed(node.inputs))
+        return list(found)
+
+    def _emit(self, members: list[Node], home: dict[Node, Node], new: dict[Node, Node]) -> None:
+        inside = set(members)
+        results = [
+            m for m in members
+            if m in self.outputs or (m in self.stored and any(u not in inside for u in self.users[m]))
+        ]  # fmt: skip
+        sources = self._sources(members)
+        stand_ins = {s: make_input(f"in{k}", new[s].tensor) for k, s in enumerate(sources)}
+        copies: dict[Node, Node] = dict(stand_ins)
+        for node in self._inner_order(members, set(stand_ins)):
+            copies[node] = remake(node, tuple(copies[i] for i in node.inputs))
+        needed = [n for n in copies if n not in stand_ins]
+        if len(needed) == 1 and len(results) == 1:
+            only = results[0]
+            new[only] = remake(only, tuple(new[i] for i in only.inputs))
+            return
+        name = "_".join(dict.fromkeys(_titles(needed)))[:48] or "fused"
+        body = Graph(name, list(stand_ins.values()), [copies[r] for r in results])
+        first = results[-1]
+        node = make("fused", tuple(new[s] for s in sources), {"body": body}, location=first.location, origin=first.origin)
+        for k, result in enumerate(results):
+            new[result] = node if len(results) == 1 else get(node, k)
+
+    def _inner_order(self, members: list[Node], stops: set[Node]) -> list[Node]:
+        """The members and what they compute in place, each after its inputs."""
+        done: dict[Node, None] = {}
+        for member in members:
+            stack = [(member, False)]
+            while stack:
+                node, ready = stack.pop()
+                if node in done or node in stops:
+                    continue
+                if ready:
+                    done[node] = None
+                    continue
+                stack.append((node, True))
+                stack.extend((i, False) for i in reversed(node.inputs))
+        return list(done)
+
+
+def _titles(nodes: list[Node]) -> list[str]:
+    plain = [n.op.name for n in nodes if family_of(n) not in ("create", "view")]
+    return plain or [n.op.name for n in nodes]
+
+

@@ -1,0 +1,40 @@
+"""The public testing kit: gradient checks, random graphs, and comparison with the oracle.
+
+Whoever writes an op, a pass or a backend tests it with this. It knows every op only through what
+the op declares, and refuses to know any backend. `graphs` needs hypothesis, which is loaded when it
+is first asked for; everything else needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from graphc.testing.draw import draw, random_inputs, sample_inputs
+from graphc.testing.generate import random_graph
+from graphc.testing.gradients import GradientCheck, check_grads
+from graphc.testing.oracle import Expectation, compare
+from graphc.testing.retype import retype
+
+if TYPE_CHECKING:
+    from graphc.testing.strategies import graphs
+
+__all__ = [
+    "Expectation",
+    "GradientCheck",
+    "check_grads",
+    "compare",
+    "draw",
+    "graphs",
+    "random_graph",
+    "random_inputs",
+    "retype",
+    "sample_inputs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "graphs":
+        from graphc.testing.strategies import graphs
+
+        return graphs
+    raise AttributeError(f"module 'graphc.testing' has no attribute {name!r}")
