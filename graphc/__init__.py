@@ -1,7 +1,8 @@
 """graphc: a readable compiler and runtime for neural networks.
 
-A network is a small typed graph; everything else is a function from graph to graph, until a backend turns it into
-loops. This facade resolves public names lazily, so that ``import graphc`` loads next to nothing.
+A network is a small typed graph; everything else is a function from graph to graph, until a backend
+turns it into loops. This facade resolves public names lazily, so that ``import graphc`` loads next
+to nothing.
 """
 
 from __future__ import annotations
@@ -36,13 +37,22 @@ _MODULES = {
 __all__ = [*_NAMES, *_MODULES, "__version__"]
 
 if TYPE_CHECKING:
-    from graphc.base.errors import GraphcError, InternalError
-    from graphc.compiler import compile
-    from graphc.ir.graph import Graph
-    from graphc.ir.text import parse, verify
-    from graphc.ir.types import TensorType
-    from graphc.passes.autodiff import grad
-    from graphc.tracing.trace import trace
+    import graphc_nn as nn  # noqa: F401
+    from graphc import passes as passes
+    from graphc.base.errors import GraphcError as GraphcError
+    from graphc.base.errors import InternalError as InternalError
+    from graphc.compiler import compile as compile
+    from graphc.ir.graph import Graph as Graph
+    from graphc.ir.text import parse as parse
+    from graphc.ir.text import verify as verify
+    from graphc.ir.types import TensorType as TensorType
+    from graphc.passes.autodiff import grad as grad
+    from graphc.tracing.trace import trace as trace
+    from graphc.train import data as data
+    from graphc.train import optim as optim
+    from graphc.train.model import Model as Model
+    from graphc.train.model import load as load
+    from graphc_nn import zoo as zoo
 
 
 def __getattr__(name: str) -> Any:

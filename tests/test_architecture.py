@@ -37,8 +37,6 @@ NEVER = (
     ("graphc_nn", "graphc_llvm"),
     ("graphc_numpy", "graphc_llvm"),
     ("graphc_llvm", "graphc_numpy"),
-    ("graphc.tracing", "graphc.passes"),
-    ("graphc.passes", "graphc.tracing"),
 )
 LONGEST = 600
 

@@ -30,11 +30,11 @@ from graphc.loops.language import (
     Scalar,
     Statement,
     Store,
-    Transpose,
 )
 from graphc.ops.op import Bound
 from graphc_llvm.scalar import emit as emit_scalar
 from graphc_llvm.scalar import extreme
+from graphc_llvm.transpose import emit_transpose
 from graphc_llvm.text import MEMORY, Builder, Module, Val, literal, mangled, vector_type
 
 Lines = list[object]
@@ -96,7 +96,7 @@ class KernelEmitter:
     def _top(self, statement: Statement) -> None:
         """A statement of the kernel: parallel loops are split between threads, the rest runs on one thread."""
         if isinstance(statement, For) and statement.mode == "parallel":
-            total = self._index(statement.high[0])
+            total = self.index(statement.high[0])
             b = self.builder
             scaled = b.new(f"mul i64 {total}, %thread")
             low = b.new(f"udiv i64 {scaled}, %threads")
@@ -121,7 +121,7 @@ class KernelEmitter:
             self._forget(s.buffer)
             self._block(s.body)
         else:
-            self._transpose(s)
+            emit_transpose(self, s)
 
     def _block(self, body: tuple[Statement, ...]) -> None:
         """Statements in order; stores that stand together read everything before they write anything."""
@@ -159,7 +159,7 @@ class KernelEmitter:
         self._loop(s.variable, self._extreme(lows, "smax"), self._extreme(highs, "smin"), s.body)
 
     def _extreme(self, indices: list[Index], name: str) -> str:
-        found = list(dict.fromkeys(self._index(i) for i in indices))
+        found = list(dict.fromkeys(self.index(i) for i in indices))
         result = found[0]
         for other in found[1:]:
             result = self.builder.call(f"llvm.{name}.i64", "i64", ("i64", result), ("i64", other))
@@ -215,7 +215,7 @@ class KernelEmitter:
         key = ("mask", limit, self.lanes)
         if key not in scope.known:
             b = self.builder
-            count = Val(b.new(f"trunc i64 {self._index(limit)} to i32"), DType.i32)
+            count = Val(b.new(f"trunc i64 {self.index(limit)} to i32"), DType.i32)
             type = vector_type("i32", self.lanes)
             numbers = ", ".join(f"i32 {k}" for k in range(self.lanes))
             scope.known[key] = b.new(f"icmp slt {type} <{numbers}>, {b.spread(count, self.lanes).text}")
@@ -244,14 +244,14 @@ class KernelEmitter:
             to = vector_type("i8", value.lanes)
             value = Val(b.new(f"zext {value.type} {value.text} to {to}"), value.dtype, value.lanes)
         if self.lane is None:
-            pointer = self._pointer(s.buffer, fixed, padded)
+            pointer = self.pointer(s.buffer, fixed, padded)
             b.line(f"store {element} {value.text}, ptr {pointer}, align {s.buffer.dtype.itemsize}")
             return
         type = vector_type(element, self.lanes)
         text = value.text if value.lanes else self._spread_text(value.text, element)
         align = s.buffer.dtype.itemsize
         if stride == 1:
-            pointer = self._pointer(s.buffer, fixed, padded)
+            pointer = self.pointer(s.buffer, fixed, padded)
             if self.mask is None:
                 b.line(f"store {type} {text}, ptr {pointer}, align {align}")
                 return
@@ -367,7 +367,7 @@ class KernelEmitter:
               mask: str | None) -> Val:  # fmt: skip
         b = self.builder
         lanes = self.lanes if stride else 0
-        pointer = self._pointer(buffer, fixed, padded)
+        pointer = self.pointer(buffer, fixed, padded)
         if uniform:
             test = self._within(uniform, scalar=True)
             pointer = b.new(f"select i1 {test.text}, ptr {pointer}, ptr @zeros")
@@ -434,7 +434,7 @@ class KernelEmitter:
     def _position(self, i: Index, dtype: DType) -> Val:
         i = self._resolved(i)
         if self.lane is None or self.lane not in i.variables:
-            whole = Val(self._index(i), DType.i64)
+            whole = Val(self.index(i), DType.i64)
         else:
             whole = Val(self._in_lanes(i, DType.i64), DType.i64, self.lanes)
         return emit_scalar(self.builder, "cast", (whole,), dtype)
@@ -448,7 +448,7 @@ class KernelEmitter:
             if resolved is None:
                 continue
             lanes = self.lanes if self.lane is not None and self.lane in resolved.value.variables else 0
-            i = Val(self._in_lanes(resolved.value, DType.i64) if lanes else self._index(resolved.value), DType.i64, lanes)
+            i = Val(self._in_lanes(resolved.value, DType.i64) if lanes else self.index(resolved.value), DType.i64, lanes)
             high = Val("%N", DType.i64) if bound.high is None else Val(str(bound.high), DType.i64)
             for word, limit in (("sge", Val(str(bound.low), DType.i64)), ("slt", high)):
                 wide = b.spread(limit, lanes) if lanes else limit
@@ -488,7 +488,7 @@ class KernelEmitter:
             return fixed, padded, None
         return fixed.without(self.lane), padded, fixed.coefficient(self.lane)
 
-    def _pointer(self, buffer: Buffer, fixed: Index, padded: Index) -> str:
+    def pointer(self, buffer: Buffer, fixed: Index, padded: Index) -> str:
         """The address at fixed + padded * P: the loop-dependent part first, so that neighbours share it."""
         element = MEMORY[buffer.dtype]
         pointer = self._moving(buffer, Index(fixed.terms), Index(padded.terms))
@@ -520,7 +520,7 @@ class KernelEmitter:
             step = self._scaled_by_padding(here_padded, depth)
             pointer = b.new(f"getelementptr {element}, ptr {pointer}, i64 {step}")
         if here_fixed.terms:
-            pointer = b.new(f"getelementptr {element}, ptr {pointer}, i64 {self._index(here_fixed)}")
+            pointer = b.new(f"getelementptr {element}, ptr {pointer}, i64 {self.index(here_fixed)}")
         known[key] = pointer
         return pointer
 
@@ -529,8 +529,8 @@ class KernelEmitter:
         if len(i.terms) == 1 and i.constant == 0:
             atom, factor = i.terms[0]
             step = self._scaled("%P", factor, 0)
-            return self._at(depth).new(f"mul i64 {self._index(Index(((atom, 1),)))}, {step}")
-        return self._at(depth).new(f"mul i64 {self._index(i)}, %P")
+            return self._at(depth).new(f"mul i64 {self.index(Index(((atom, 1),)))}, {step}")
+        return self._at(depth).new(f"mul i64 {self.index(i)}, %P")
 
     def _scaled(self, value: str, factor: int, depth: int) -> str:
         if factor == 1:
@@ -549,7 +549,7 @@ class KernelEmitter:
     def _depth(self, i: Index) -> int:
         return max((self.depths[v] for v in i.variables), default=0)
 
-    def _index(self, i: Index) -> str:
+    def index(self, i: Index) -> str:
         """An index without the lane, as an i64."""
         i = self._resolved(i)
         if i.is_constant:
@@ -561,7 +561,7 @@ class KernelEmitter:
             return known[key]
         here, rest = self._split(i, depth)
         b = self._at(depth)
-        total: str | None = None if rest == Index() else self._index(rest)
+        total: str | None = None if rest == Index() else self.index(rest)
         for atom, factor in here.terms:
             part = self._atom(atom, b)
             if factor != 1:
@@ -575,7 +575,7 @@ class KernelEmitter:
         if isinstance(atom, Variable):
             return self.values[atom]
         shifted, whole = _above_zero(atom)
-        inner = self._index(shifted)
+        inner = self.index(shifted)
         if isinstance(atom, Remainder):
             return b.new(f"urem i64 {inner}, {atom.divisor}")
         result = b.new(f"udiv i64 {inner}, {atom.divisor}")
@@ -587,7 +587,7 @@ class KernelEmitter:
         i = self._resolved(i)
         b, type = self.builder, vector_type("i64", self.lanes)
         outside = Index(tuple(t for t in i.terms if self.lane not in Index((t,)).variables), i.constant)
-        total = b.spread(Val(self._index(outside), DType.i64), self.lanes).text
+        total = b.spread(Val(self.index(outside), DType.i64), self.lanes).text
         for atom, factor in i.terms:
             if self.lane not in Index(((atom, 1),)).variables:
                 continue
@@ -631,12 +631,13 @@ class KernelEmitter:
         for key in [k for k in self.locals if k[0] == buffer.name]:
             del self.locals[key]
 
-    # -- tiles -------------------------------------------------------------------------------------------------------
-
-    def _transpose(self, s: Transpose) -> None:
-        from graphc_llvm.transpose import emit_transpose
-
-        emit_transpose(self, s)
+    def scratch(self, type: str) -> str:
+        """Memory for what is written nowhere."""
+        key = ("scratch", ())
+        if key not in self.locals:
+            self.locals[key] = "%" + self.module.name("scratch")
+            self.entry.append(f"  {self.locals[key]} = alloca {type}, align 64")
+        return self.locals[key]
 
 
 def _above_zero(atom: Quotient | Remainder) -> tuple[Index, int]:

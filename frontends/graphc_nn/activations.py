@@ -1,4 +1,4 @@
-"""Activations as layers. Each is one op; as functions the same ops are in `graphc_nn.functional`."""
+"""Activations as layers, each one op; as functions the same ops are in `functional`."""
 
 from __future__ import annotations
 

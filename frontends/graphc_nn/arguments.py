@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from graphc.base.errors import GraphcError
 
@@ -97,12 +97,9 @@ def arguments_text(positional: Sequence[object], changed: dict[str, tuple[object
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         return None
-    try:
-        return operator.index(value)  # type: ignore[call-overload,no-any-return]
-    except TypeError:
-        return None
+    return operator.index(value)
 
 
 def _integers(value: object, lengths: tuple[int, ...]) -> list[int] | None:

@@ -29,6 +29,9 @@ from graphc_nn.arguments import (
 )
 from graphc_nn.module import Layer
 
+IMAGES = 4, "an image batch [N,channels,height,width]"
+MATRIX = 2, "a matrix [N,inputs]"
+
 _conv2d = function(contractions.conv2d)
 _max_pool2d = function(pooling.max_pool2d)
 _avg_pool2d = function(pooling.avg_pool2d)
@@ -92,8 +95,9 @@ class Conv(Layer):
 
     def apply(self, x: Tensor) -> Tensor:
         """Traced [N,C,H,W] -> [N,features,H',W']."""
-        channels = _channels(self, x, rank=4, wanted="an image batch [N,channels,height,width]",
-                             remedy="reshape the input to four axes; Conv comes before Flatten")  # fmt: skip
+        channels = _channels(
+            self, x, IMAGES, "reshape the input to four axes; Conv comes before Flatten"
+        )
         if channels % self.groups:
             raise GraphcError(
                 f"Conv: {channels} input channels do not divide into {self.groups} groups",
@@ -144,8 +148,7 @@ class Dense(Layer):
 
     def apply(self, x: Tensor) -> Tensor:
         """Traced [N,inputs] -> [N,features]."""
-        inputs = _channels(self, x, rank=2, wanted="a matrix [N,inputs]",
-                           remedy="put Flatten() before Dense")  # fmt: skip
+        inputs = _channels(self, x, MATRIX, "put Flatten() before Dense")
         weight = _weight(self, (self.features, inputs), x, self.weight_initializer)
         y = x @ weight.T
         return _biased(self, y, inputs, self.bias, self.bias_initializer)
@@ -171,8 +174,7 @@ class _Pool(Layer):
         self.ceil_mode = flag(name, "ceil_mode", ceil_mode)
 
     def _image(self, x: Tensor) -> Tensor:
-        _channels(self, x, rank=4, wanted="an image batch [N,channels,height,width]",
-                  remedy="pool before Flatten")  # fmt: skip
+        _channels(self, x, IMAGES, "pool before Flatten")
         return x
 
     def __repr__(self) -> str:
@@ -236,12 +238,13 @@ class Flatten(Layer):
         return "Flatten()"
 
 
-def _channels(layer: Layer, x: Tensor, *, rank: int, wanted: str, remedy: str) -> int:
-    """The extent of axis 1 of a float input of `rank` axes."""
+def _channels(layer: Layer, x: Tensor, wanted: tuple[int, str], remedy: str) -> int:
+    """The extent of axis 1 of a float input of the wanted (number of axes, meaning)."""
     name = type(layer).__name__
+    rank, meaning = wanted
     if len(x.shape) != rank:
         raise GraphcError(
-            f"{name}: the input {x.type} has {len(x.shape)} axes, not {rank}: it needs {wanted}",
+            f"{name}: the input {x.type} has {len(x.shape)} axes, not {rank}: it needs {meaning}",
             node=repr(layer),
             remedy=remedy,
         )

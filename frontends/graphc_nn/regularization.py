@@ -25,9 +25,7 @@ class Dropout(Layer):
         if not trace.training or self.rate == 0.0:
             return x
         key, stream = trace.random_key()
-        return Tensor(
-            regularization.dropout(x.node, key.node, rate=self.rate, stream=stream)
-        )
+        return Tensor(regularization.dropout(x.node, key.node, rate=self.rate, stream=stream))
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"

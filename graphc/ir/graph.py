@@ -89,6 +89,11 @@ class Graph:
         raise TypeError("a graph is not pickled: print it and parse it back")
 
     def _validate(self) -> None:
+        stranger = next((i for i in self.inputs if i.op is not INPUT), None)
+        if stranger is not None:
+            raise GraphcError(
+                f"graph {self.name}: {stranger!r} is no input node", remedy="make it with make_input"
+            )
         names = Counter(i.attrs["name"] for i in self.inputs)
         twice = [n for n, count in names.items() if count > 1]
         if twice:
@@ -102,8 +107,19 @@ class Graph:
                 "which is not among its inputs",
                 remedy="list every input of the graph",
             )
+        self._validate_outputs()
+
+    def _validate_outputs(self) -> None:
+        if not self.outputs:
+            raise GraphcError(f"graph {self.name} has no output", remedy="give at least one")
+        types = [o.tensor for o in self.outputs]
+        targets = [source for _, source in self.donations]
+        if len(set(targets)) < len(targets):
+            raise GraphcError(
+                f"graph {self.name}: two outputs overwrite one input", remedy="donate each once"
+            )
         for output, source in self.donations:
-            before, after = self.inputs[source].tensor, self.outputs[output].tensor
+            before, after = self.inputs[source].tensor, types[output]
             if (before.dtype, before.shape) != (after.dtype, after.shape):
                 raise GraphcError(
                     f"graph {self.name}: output {output} of type {after} cannot overwrite "

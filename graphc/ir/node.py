@@ -74,9 +74,13 @@ class Node:
 
     @property
     def tensor(self) -> TensorType:
-        """The type of a node with a single result."""
+        """The type of a node with a single result. Raises GraphcError if there are several."""
         if isinstance(self.type, TupleType):
-            raise InternalError(f"{self.op.name} has several results: take one with get")
+            raise GraphcError(
+                f"{self.op.name} has several results: {self.type}",
+                location=self.location,
+                remedy="take one with get",
+            )
         return self.type
 
     def __setattr__(self, name: str, value: object) -> None:

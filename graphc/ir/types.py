@@ -179,7 +179,7 @@ def parse_type(text: str) -> TensorType:
     dims = [d.strip() for d in match[2].split(",")] if match[2].strip() else []
     shape: list[Dim] = []
     for dim in dims:
-        if dim != "N" and not dim.isdigit():
+        if dim != "N" and not (dim.isdigit() and dim.isascii() and len(dim) <= len("2147483647")):
             raise GraphcError(
                 f"{text!r} has the extent {dim!r}",
                 remedy="an extent is a whole number, or N for the batch",

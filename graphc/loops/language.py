@@ -4,7 +4,7 @@
                | Store(buffer, indices, value)
                | Accumulate(buffer, indices, combine, value)   sum | maximum | minimum | fma (value is a product)
                | Allocate(buffer, body)                        a local array: registers, once its indices are constant
-               | Transpose(target, source, ...)                a square tile copied with its axes exchanged
+               | Transpose(target, source, ...)                a tile of samples x features from one layout to the other
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments) | Position(index)
                | Lanes(combine, expression)                    all lanes of a vector combined into one number
 
@@ -187,22 +187,17 @@ class Allocate:
 
 @dataclass(frozen=True)
 class Transpose:
-    """target[.., j at column, i at row] = source[.., i, j] for a lanes x lanes tile.
+    """target[n + i, f + j] = source[n + i, f + j] for i < lanes with n + i below the batch, j < features.
 
-    `row` steps through the source's lines (unit stride in the target), `column` along them (unit stride in the
-    source); both are the first index of the tile, and what lies at or beyond the ends is left out.
+    Both buffers are [samples, features]; one has unit stride along samples (and is padded there), the other along
+    features, so that the tile goes through registers: whole lines read, exchanged, whole lines written.
     """
 
     target: Buffer
-    target_indices: tuple[Index, ...]
     source: Buffer
-    source_indices: tuple[Index, ...]
-    row_axis: int
-    column_axis: int
-    row: Index
-    column: Index
-    rows: Index
-    columns: Index
+    sample: Index
+    feature: Index
+    features: int
     lanes: int
 
 

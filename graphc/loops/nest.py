@@ -12,6 +12,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
+from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import Batch, DType
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition, identity
@@ -22,6 +23,7 @@ from graphc.loops.language import (
     Allocate,
     Buffer,
     Expression,
+    For,
     Lanes,
     Literal,
     Read,
@@ -314,8 +316,9 @@ def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Sta
             return replace(s, indices=indices(s.indices), value=expression(s.value))
         if isinstance(s, Allocate):
             return replace(s, body=tuple(map(visit, s.body)))
-        assert not hasattr(s, "rows")
-        return replace(s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body)))  # type: ignore[arg-type, union-attr]
+        if isinstance(s, For):
+            return replace(s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body)))
+        raise InternalError("a transposed tile stands in no nest")
 
     return tuple(map(visit, body))
 

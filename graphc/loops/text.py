@@ -50,8 +50,8 @@ def _statement(s: Statement, indent: str) -> list[str]:
         if s.combine in ("sum", "fma"):
             return [f"{indent}{target} += {value}"]
         return [f"{indent}{target} = {s.combine}({target}, {value})"]
-    target, source = _place(s.target.name, s.target_indices), _place(s.source.name, s.source_indices)
-    return [f"{indent}transpose {s.lanes}x{s.lanes} tile: {target} <- {source}"]
+    at = _place("", (s.sample, s.feature))
+    return [f"{indent}transpose {s.lanes} x {s.features}: {s.target.name}{at} <- {s.source.name}{at}"]
 
 
 def _for(s: For, indent: str) -> list[str]:

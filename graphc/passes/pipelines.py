@@ -5,11 +5,25 @@ from __future__ import annotations
 from graphc.passes.base import Pipeline
 from graphc.passes.decompose import Decompose
 from graphc.passes.fuse import Fuse
+from graphc.passes.layout import BatchLast, PadWindows
 from graphc.passes.outputs import SeparateOutputs
+from graphc.passes.simplify import Simplify
 
 SMALL = Pipeline((
-    Decompose(),  # kernels are made of primitives
+    Decompose(),  # first: rules and kernels are about primitives
+    Simplify(),  # before fusion, so that no kernel computes what a rule removes
+    PadWindows(),  # rows of pixels run in lanes, and lanes have no ends to test for
     SeparateOutputs(),  # every output gets memory of its own
     Fuse(),  # last: nodes become kernels
 ))  # fmt: skip
-BACKEND = {"small": SMALL, "large": SMALL}
+
+LARGE = Pipeline((
+    Decompose(),  # as above
+    Simplify(),
+    BatchLast(),  # samples run in lanes
+    PadWindows(),  # after the layout, which decides where padding is in the way
+    SeparateOutputs(),
+    Fuse(),
+))  # fmt: skip
+
+BACKEND = {"small": SMALL, "large": LARGE}

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from graphc.ir.node import Node
 from graphc.ir.rewrite import FunctionRule
 from graphc.ir.types import Dim, DType
+from graphc.ops.contractions import matmul
 from graphc.ops.elementwise import cast
 from graphc.ops.op import op_of
-from graphc.ops.views import broadcast, pad, slice
+from graphc.ops.views import broadcast, pad, slice, transpose
 
 BUILT = ("broadcast", "transpose", "slice", "pad", "relayout", "reshape", "cast")
 
@@ -121,6 +122,18 @@ def cast_cast(node: Node) -> Node | None:
     return cast(inner.inputs[0], dtype=final)
 
 
+def transpose_matmul(node: Node) -> Node | None:
+    """transpose(matmul(a, b)) -> matmul(transpose(b), transpose(a)): the same products and sums.
+
+    A gradient of a dense layer's weights then comes out in the weights' own order.
+    """
+    inner = node.inputs[0]
+    if inner.op.name != "matmul":
+        return None
+    left, right = inner.inputs
+    return matmul(transpose(right), transpose(left))
+
+
 Range = tuple[int, int | None, int]
 
 
@@ -169,6 +182,10 @@ VIEW_RULES: tuple[FunctionRule, ...] = (
         example("f32[N,3]", "relayout(%x) {layout='batch_last'} : f32[N,3]{batch_last}",
                 "relayout(%a) {layout='batch_first'} : f32[N,3]"),
         example("f32[N,3]", "cast(%x) {dtype=f32} : f32[N,3]"),
+    )),
+    FunctionRule("transpose-matmul", ("transpose",), transpose_matmul, (
+        example("f32[N,4]", "full() {dtype=f32, shape=(4, 3), value=0.5} : f32[4,3]",
+                "matmul(%x, %a) : f32[N,3]", "transpose(%b) {axes=(1, 0)} : f32[3,N]"),
     )),
     FunctionRule("broadcast-broadcast", ("broadcast",), broadcast_broadcast, (
         example("f32[3]", "broadcast(%x) {axes=(1,), shape=(2, 3)} : f32[2,3]",

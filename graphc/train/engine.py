@@ -19,7 +19,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType
 from graphc.runtime.backend import load_backend
 from graphc.runtime.executable import Executable, Session
-from graphc.tracing.trace import Initializer, trace_callable
+from graphc.tracing.trace import Initializer, Traced, trace_callable
 from graphc.train.graphs import LEARNING_RATE, evaluation_graph, training_graph
 from graphc.train.losses import Loss
 from graphc.train.optim import Optimizer
@@ -57,7 +57,7 @@ class Engine:
         self.graphs: dict[str, Graph] = {}
         self.executables: dict[str, Executable] = {}
         self._sessions: dict[str, Session] = {}
-        self._traced = None
+        self._traced: Traced | None = None
         drawn: dict[str, tuple[TensorType, Initializer | None]] = {}
         if isinstance(network, Graph):
             self.graphs["forward"] = network
@@ -71,10 +71,10 @@ class Engine:
             if optimizer is not None:
                 self._traced = trace_callable(network, [type], training=True)
                 traces.append(self._traced)
-            for table in ("parameters", "states"):
-                for traced in traces:
-                    for name, (node, initializer) in getattr(traced.trace, table).items():
-                        drawn.setdefault(name, (node.tensor, initializer))
+            tables = [t.trace.parameters for t in traces] + [t.trace.states for t in traces]
+            for table in tables:
+                for name, (node, initializer) in table.items():
+                    drawn.setdefault(name, (node.tensor, initializer))
         self.exported = [name for name in drawn if name != RANDOM_KEY]
         if loss is not None:
             loss.target_type(self.graphs["forward"].outputs, "")

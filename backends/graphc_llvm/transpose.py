@@ -1,0 +1,85 @@
+"""A tile of samples x features from one layout to the other: lines in, log2(lanes) rounds of exchanges, lines out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphc.ir.index import Index
+from graphc.loops.language import Buffer, Transpose
+from graphc_llvm.text import MEMORY, mangled, vector_type
+
+if TYPE_CHECKING:
+    from graphc_llvm.kernel import KernelEmitter
+
+
+def emit_transpose(emitter: KernelEmitter, s: Transpose) -> None:
+    """Emits one tile. Samples at or beyond the batch are read as zero and written to a scratch line."""
+    lines = s.lanes if not s.source.batch_last else s.features
+    rows = [_load(emitter, s, k) for k in range(lines)]
+    rows += ["zeroinitializer"] * (s.lanes - lines)
+    step = 1
+    while step < s.lanes:
+        rows = _exchange(emitter, s, rows, step)
+        step *= 2
+    for k in range(s.features if s.target.batch_last else s.lanes):
+        _store(emitter, s, k, rows[k])
+
+
+def _type(s: Transpose) -> str:
+    return vector_type(MEMORY[s.source.dtype], s.lanes)
+
+
+def _exchange(emitter: KernelEmitter, s: Transpose, rows: list[str], step: int) -> list[str]:
+    """Blocks of `step` off the diagonal change places between lines `step` apart."""
+    result = list(rows)
+    lanes = range(s.lanes)
+    low = [k if not k & step else s.lanes + k - step for k in lanes]
+    high = [k + step if not k & step else s.lanes + k for k in lanes]
+    for k in lanes:
+        if k & step:
+            continue
+        for to, picks in ((k, low), (k + step, high)):
+            listed = ", ".join(f"i32 {p}" for p in picks)
+            result[to] = emitter.builder.new(
+                f"shufflevector {_type(s)} {rows[k]}, {_type(s)} {rows[k + step]}, <{s.lanes} x i32> <{listed}>"
+            )
+    return result
+
+
+def _line(emitter: KernelEmitter, s: Transpose, buffer: Buffer, k: int) -> tuple[str, str | None]:
+    """(address of line k of the tile, whether its sample exists; None if it surely does)."""
+    sample, feature = (s.sample, s.feature + k) if buffer.batch_last else (s.sample + k, s.feature)
+    fixed, padded = buffer.offset((sample, feature))
+    pointer = emitter.pointer(buffer, fixed, padded)
+    if buffer.batch_last:
+        return pointer, None
+    number = emitter.index(Index(sample.terms, sample.constant))
+    return pointer, emitter.builder.new(f"icmp slt i64 {number}, %N")
+
+
+def _mask(s: Transpose) -> str:
+    return "<" + ", ".join(f"i1 {'true' if k < s.features else 'false'}" for k in range(s.lanes)) + ">"
+
+
+def _load(emitter: KernelEmitter, s: Transpose, k: int) -> str:
+    b, type, align = emitter.builder, _type(s), s.source.dtype.itemsize
+    pointer, exists = _line(emitter, s, s.source, k)
+    if exists is not None:
+        pointer = b.new(f"select i1 {exists}, ptr {pointer}, ptr @zeros")
+    if s.source.batch_last or s.features == s.lanes:
+        return b.new(f"load {type}, ptr {pointer}, align {align}")
+    return b.call(f"llvm.masked.load.{mangled(type)}.p0", type, ("ptr", pointer), ("i32", str(align)),
+                  (vector_type("i1", s.lanes), _mask(s)), (type, "zeroinitializer"))  # fmt: skip
+
+
+def _store(emitter: KernelEmitter, s: Transpose, k: int, row: str) -> None:
+    b, type, align = emitter.builder, _type(s), s.target.dtype.itemsize
+    pointer, exists = _line(emitter, s, s.target, k)
+    if exists is not None:
+        pointer = b.new(f"select i1 {exists}, ptr {pointer}, ptr {emitter.scratch(type)}")
+    if s.target.batch_last or s.features == s.lanes:
+        b.line(f"store {type} {row}, ptr {pointer}, align {align}")
+        return
+    mask_type = vector_type("i1", s.lanes)
+    name = emitter.module.declare(f"llvm.masked.store.{mangled(type)}.p0", "void", (type, "ptr", "i32", mask_type))
+    b.line(f"call void {name}({type} {row}, ptr {pointer}, i32 {align}, {mask_type} {_mask(s)})")

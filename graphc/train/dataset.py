@@ -1,0 +1,110 @@
+"""Data sets held in arrays: batches, shuffling with a seed, splitting, standardising.
+
+Knows no file format and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from graphc.base.errors import GraphcError
+
+Array = np.ndarray[Any, Any]
+
+
+class Dataset:
+    """Samples ``x`` and their targets ``y``, arrays with the same first axis.
+
+    Raises GraphcError if the lengths differ or there is no sample.
+    """
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = np.asarray(x), np.asarray(y)
+        lengths = [a.shape[0] if a.ndim else None for a in (self.x, self.y)]
+        if lengths[0] != lengths[1] or not lengths[0]:
+            raise GraphcError(
+                f"a data set of {lengths[0] or 'no'} samples and {lengths[1] or 'no'} targets",
+                remedy="give two arrays with the same number of samples, at least one",
+            )
+
+    @staticmethod
+    def of(data: Dataset | tuple[Any, Any] | list[Any]) -> Dataset:
+        """`data` itself, or the pair (x, y) as a data set. Raises GraphcError for anything else."""
+        if isinstance(data, Dataset):
+            return data
+        if not isinstance(data, tuple | list) or len(data) != 2:
+            raise GraphcError(
+                f"{type(data).__name__} is not a data set",
+                remedy="give a gc.data.Dataset or a pair of arrays (x, y)",
+            )
+        return Dataset(*data)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        return f"<Dataset of {len(self)}: x {self.x.dtype}{list(self.x.shape[1:])}>"
+
+    def batches(
+        self, batch_size: int, seed: int | tuple[int, ...] | None = None
+    ) -> Iterator[tuple[Array, Array]]:
+        """(x, y) in batches; the last may be smaller.
+
+        seed: shuffles, the same way for the same seed; None keeps the order. Raises GraphcError for
+        a batch size below 1.
+        """
+        check_batch_size(batch_size)
+        order = None if seed is None else np.random.default_rng(seed).permutation(len(self))
+        for begin in range(0, len(self), batch_size):
+            if order is None:
+                yield self.x[begin : begin + batch_size], self.y[begin : begin + batch_size]
+            else:
+                chosen = order[begin : begin + batch_size]
+                yield self.x[chosen], self.y[chosen]
+
+    def split(self, first: int | float, seed: int | None = None) -> tuple[Dataset, Dataset]:
+        """Two data sets, the first of `first` samples (or that share of them, below 1).
+
+        seed: shuffles before; None keeps the order. Raises GraphcError if a part would be empty.
+        """
+        count = round(first * len(self)) if isinstance(first, float) else first
+        if not 0 < count < len(self):
+            raise GraphcError(
+                f"{first} of {len(self)} samples leaves one part empty",
+                remedy="give a share between 0 and 1, or a smaller number of samples",
+            )
+        order = np.arange(len(self))
+        if seed is not None:
+            order = np.random.default_rng(seed).permutation(len(self))
+        parts = order[:count], order[count:]
+        return Dataset(self.x[parts[0]], self.y[parts[0]]), Dataset(
+            self.x[parts[1]], self.y[parts[1]]
+        )
+
+
+def standardise(train: Any, *others: Any, axes: tuple[int, ...] | None = None) -> tuple[Array, ...]:
+    """The arrays as f32, moved and scaled so that `train` has mean 0 and deviation 1.
+
+    axes: what mean and deviation are taken over; by default everything, (0, 2, 3) gives one of each
+    per image channel. The other arrays get the numbers of `train`. A constant `train` is only
+    moved. Raises GraphcError if there is nothing to take a mean of.
+    """
+    source = np.asarray(train)
+    if source.size == 0 or source.dtype.kind not in "fiub":
+        raise GraphcError(
+            f"cannot standardise an array of {source.size} elements of dtype {source.dtype}",
+            remedy="give numbers, at least one",
+        )
+    mean = source.mean(axis=axes, keepdims=True, dtype=np.float64)
+    deviation = source.std(axis=axes, keepdims=True, dtype=np.float64)
+    scale = 1.0 / np.where(deviation == 0, 1.0, deviation)
+    return tuple(((np.asarray(a) - mean) * scale).astype(np.float32) for a in (source, *others))
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises GraphcError unless `batch_size` is a whole number above 0."""
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise GraphcError(f"batch_size {batch_size!r}", remedy="give a whole number above 0")
