@@ -7,6 +7,9 @@ every generated test runs on it.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +24,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=int(os.environ.get("GRAPHC_TEST_GRAPHS", GRAPHS)),
         help="how many random graphs the differential test draws",
     )
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write what the golden tests print into their files, to be reviewed in the diff",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Compares ``str(value)`` with the file golden/NAME.txt beside the test.
+
+    The user's lines, which the text of a graph says in comments, are taken out first.
+    """
+
+    def compare(name: str, value: object) -> None:
+        file = Path(request.path).parent / "golden" / f"{name}.txt"
+        text = re.sub(r" *#[^\n]*", "", str(value)).rstrip() + "\n"
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        assert file.exists(), f"{file.name} is missing: run pytest --update-golden"
+        assert text == file.read_text(encoding="utf-8")
+
+    return compare

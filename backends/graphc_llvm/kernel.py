@@ -73,6 +73,8 @@ class KernelEmitter:
         self.lanes = 0
         self.mask: str | None = None
         self.offsets: dict[int, tuple[Any, Index, Index]] = {}
+        self.invariants: dict[int, tuple[Expression, bool]] = {}
+        self.numbers: dict[int, Val] = {}
 
     def emit(self) -> None:
         """Adds the kernel's function to the module."""
@@ -86,7 +88,7 @@ class KernelEmitter:
 
     @property
     def builder(self) -> Builder:
-        return Builder(self.module, self.scopes[-1].lines)
+        return Builder(self.module, self.scopes[-1].place)
 
     def _at(self, depth: int) -> Builder:
         return Builder(self.module, self.scopes[depth].place)
@@ -320,7 +322,31 @@ class KernelEmitter:
         """The value of an expression; `memo` shares parts of one statement."""
         found = memo.get(id(e))
         if found is None:
-            found = memo[id(e)] = self._value(e, memo)
+            invariant = isinstance(e, Scalar) and self._is_invariant(e)
+            found = memo[id(e)] = self._once(e) if invariant else self._value(e, memo)
+        return found
+
+    def _is_invariant(self, e: Expression) -> bool:
+        """Whether `e` is one number for the whole kernel: it reads scalars alone."""
+        known = self.invariants.get(id(e))
+        if known is None or known[0] is not e:
+            if isinstance(e, Scalar):
+                result = not e.bounds and all(map(self._is_invariant, e.arguments))
+            elif isinstance(e, Read):
+                result = not e.buffer.local and not e.buffer.shape
+            else:
+                result = isinstance(e, Literal) or (isinstance(e, Position) and e.index.variables <= {BATCH})
+            known = self.invariants[id(e)] = (e, result)
+        return known[1]
+
+    def _once(self, e: Expression) -> Val:
+        """The value of an invariant expression, computed before all loops."""
+        found = self.numbers.get(id(e))
+        if found is None:
+            inner, self.scopes = self.scopes, self.scopes[:1]
+            lane, self.lane = self.lane, None
+            found = self.numbers[id(e)] = self._value(e, {})
+            self.scopes, self.lane = inner, lane
         return found
 
     def _value(self, e: Expression, memo: dict[int, Val]) -> Val:

@@ -44,10 +44,12 @@ def yielding(triple: str) -> str:
     return "SwitchToThread" if "windows" in triple else "sched_yield"
 
 
-def step_module(calls: tuple[Call, ...], triple: str) -> str:
+def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) -> str:
     """The text of a module with the function ``step(table, N, P, thread, threads, meeting)``.
 
     table: an array of addresses. meeting: two words, 64 bytes apart, at which threads meet between phases.
+    clock: the place in the table of an array into which thread 0 writes the processor's cycle counter: before the
+    first kernel, then when each kernel, and the wait before it, is over (two a kernel).
     """
     module = Module()
     declare_waiting(module, triple)
@@ -58,6 +60,10 @@ def step_module(calls: tuple[Call, ...], triple: str) -> str:
     for number in sorted({p for c in calls for p in c.pointers}):
         lines.append(f"  %slot{number} = getelementptr ptr, ptr %table, i64 {number}")
         lines.append(f"  %p{number} = load ptr, ptr %slot{number}, align 8")
+    if clock is not None:
+        module.declare("llvm.readcyclecounter", "i64", ())
+        lines += [f"  %clockslot = getelementptr ptr, ptr %table, i64 {clock}", "  %clock = load ptr, ptr %clockslot"]
+        lines += _timestamp(0)
     phase = 0
     for k, call in enumerate(calls):
         symbol = f"k{k}_" + "".join(c if c.isalnum() else "_" for c in call.kernel.name)
@@ -65,11 +71,26 @@ def step_module(calls: tuple[Call, ...], triple: str) -> str:
         if call.phase != phase:
             lines.append("  call void @meet(ptr %meeting, i64 %threads)")
             phase = call.phase
+        if clock is not None:
+            lines += _timestamp(2 * k + 1)
         pointers = "".join(f"ptr %p{p}, " for p in call.pointers)
         lines.append(f"  call void @{symbol}({pointers}i64 %N, i64 %P, i64 %thread, i64 %threads)")
+        if clock is not None:
+            lines += _timestamp(2 * k + 2)
     lines += ["  ret void", "}"]
     module.functions += ["\n".join(lines), _meet(triple)]
     return f'target triple = "{triple}"\n{module}'
+
+
+def _timestamp(k: int) -> list[str]:
+    """Thread 0 notes the time; the others write behind the end of what is read."""
+    return [
+        f"  %cycles{k} = call i64 @llvm.readcyclecounter()",
+        f"  %place{k} = mul i64 %thread, 4096",
+        f"  %slotnumber{k} = add i64 %place{k}, {k}",
+        f"  %note{k} = getelementptr i64, ptr %clock, i64 %slotnumber{k}",
+        f"  store i64 %cycles{k}, ptr %note{k}",
+    ]
 
 
 def _meet(triple: str) -> str:

@@ -19,7 +19,10 @@ _INTRINSIC = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor"}
 def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DType) -> Val:
     """One function of the vocabulary; single numbers are spread where another argument is a vector."""
     lanes = max(a.lanes for a in arguments)
-    values = tuple(builder.spread(a, lanes) if lanes else a for a in arguments)
+    if function == "select" and not arguments[0].lanes:  # one condition for all lanes stays one
+        values = (arguments[0], *(builder.spread(a, lanes) if lanes else a for a in arguments[1:]))
+    else:
+        values = tuple(builder.spread(a, lanes) if lanes else a for a in arguments)
     first = values[0]
     if function == "cast":
         return _cast(builder, first, dtype)

@@ -95,6 +95,12 @@ class Rule(Rewrite):
         for side in ("left", "right"):
             tree = ast.parse(getattr(self, side), mode="eval").body
             object.__setattr__(self, f"_{side}", tree)
+        for part in (*ast.walk(self._left), *ast.walk(self._right)):
+            if isinstance(part, ast.expr) and not _is_pattern(part):
+                raise InternalError(
+                    f"rule {self.name}: a side is made of calls, names and numbers, "
+                    f"not {ast.unparse(part)}"
+                )
         unknown = _variables(self._right) - _variables(self._left)
         if unknown or not isinstance(self._left, ast.Call):
             what = f"uses {sorted(unknown)}" if unknown else "does not begin with an op"
@@ -232,18 +238,24 @@ def _variables(pattern: ast.expr) -> set[str]:
     return {pattern.id} if isinstance(pattern, ast.Name) else set()
 
 
+def _is_pattern(part: ast.expr) -> bool:
+    call = isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and not part.keywords
+    return call or isinstance(part, ast.Name) or _number(part) is not None
+
+
 def _match(pattern: ast.expr, node: Node, bindings: Bindings) -> bool:
     if isinstance(pattern, ast.Name):
         bound = bindings.setdefault(pattern.id, node)
         return bound is node
-    number = _number(pattern)
-    if number is not None:
-        return _is_number(constant_value(node), number)
-    if not isinstance(pattern, ast.Call) or not isinstance(pattern.func, ast.Name):
-        raise InternalError(
-            f"a rule's pattern is made of calls, names and numbers, not {ast.unparse(pattern)}"
-        )
-    if node.op.name != pattern.func.id or len(node.inputs) != len(pattern.args) or node.attrs:
+    if not isinstance(pattern, ast.Call):
+        number = _number(pattern)
+        return number is not None and _is_number(constant_value(node), number)
+    if (
+        not isinstance(pattern.func, ast.Name)
+        or node.op.name != pattern.func.id
+        or len(node.inputs) != len(pattern.args)
+        or node.attrs
+    ):
         return False
     return all(_match(p, i, bindings) for p, i in zip(pattern.args, node.inputs, strict=True))
 

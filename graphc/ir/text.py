@@ -93,6 +93,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)")
+_DEEPEST = 32
+_LONGEST_NUMBER = 64
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -117,21 +120,27 @@ class _Parser:
             position = match.end()
         self.tokens.append(("end", "the end", len(text)))
         self.at = 0
+        self.depth = 0
 
     def error(self, position: int, what: str) -> GraphcError:
-        line = self.text.count("\n", 0, position) + 1
-        column = position - self.text.rfind("\n", 0, position)
-        shown = self.text.splitlines()[line - 1] if self.text else ""
+        line = self.text.count("\n", 0, position)
+        shown = self.text.split("\n")[line]
         return GraphcError(
-            f"cannot read the graph text: {what} at line {line}, column {column}",
+            f"cannot read the graph text: {what} at {self.place(position)}",
             node=shown.strip() or None,
             remedy="the form of a line is: %name = op(%a, %b) {attr=1} : f32[N,10]",
         )
+
+    def place(self, position: int) -> str:
+        line = self.text.count("\n", 0, position) + 1
+        return f"line {line}, column {position - self.text.rfind(chr(10), 0, position)}"
 
     def next(self, kind: str | None = None, text: str | None = None) -> str:
         found, value, position = self.tokens[self.at]
         if (kind is not None and found != kind) or (text is not None and value != text):
             raise self.error(position, f"expected {text or kind}, found {value!r}")
+        if found == "end" and kind != "end":
+            raise self.error(position, "the text ends too early")
         self.at += 1
         return value
 
@@ -148,14 +157,20 @@ class _Parser:
         self.next("end")
 
     def name(self) -> str:
-        value = self.next("name")[1:]
-        return _ESCAPE.sub(_unescape, value[1:-1]) if value.startswith('"') else value
+        return self.unquoted(self.next("name")[1:])
+
+    def unquoted(self, text: str) -> str:
+        if text[:1] not in ("'", '"'):
+            return text
+        try:
+            return _ESCAPE.sub(_unescape, text[1:-1])
+        except (ValueError, OverflowError) as error:
+            raise self.error(self.tokens[self.at - 1][2], f"{text} holds no character") from error
 
     def graph(self) -> Graph:
         self.next("word", "graph")
-        title = self.next()
-        if title.startswith('"'):
-            title = _ESCAPE.sub(_unescape, title[1:-1])
+        self.deeper()
+        title = self.unquoted(self.next())
         self.next("mark", "(")
         nodes: dict[str, Node] = {}
         inputs = []
@@ -177,12 +192,21 @@ class _Parser:
         while True:
             outputs.append(self.lookup(nodes))
             if self.accept("into"):
+                position = self.tokens[self.at][2]
                 target = self.lookup(nodes)
+                if target not in inputs:
+                    raise self.error(position, f"%{target.op.name} is not an input")
                 donations.append((len(outputs) - 1, inputs.index(target)))
             if not self.accept(","):
                 break
         self.next("mark", "}")
+        self.depth -= 1
         return Graph(title, inputs, outputs, donations)
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self.error(self.tokens[self.at - 1][2], f"nested more than {_DEEPEST} deep")
 
     def lookup(self, nodes: dict[str, Node]) -> Node:
         position = self.tokens[self.at][2]
@@ -220,7 +244,10 @@ class _Parser:
             attrs["body"] = self.graph()
         try:
             node = make(op, tuple(inputs), attrs)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except GraphcError as error:
+            error.what = f"{error.what} (at {self.place(position)} of the graph text)"
+            raise
+        except _UNFIT as error:
             raise self.error(
                 position, f"{op} does not take these attributes ({error!r})"
             ) from error
@@ -241,23 +268,27 @@ class _Parser:
 
     def value(self) -> Any:
         kind, text, position = self.tokens[self.at]
-        self.at += 1
+        self.next()
         if kind == "number":
             plain = text.lstrip("-").isdigit()
+            if len(text) > _LONGEST_NUMBER:
+                raise self.error(position, f"a number of {len(text)} digits")
             return int(text) if plain else float(text)
         if kind == "string":
-            return _ESCAPE.sub(_unescape, text[1:-1])
+            return self.unquoted(text)
         if kind == "type":
             return parse_type(text)
         if kind == "word":
             return self.word(text, position)
         if text == "(":
+            self.deeper()
             values = []
             while not self.peek(")"):
                 values.append(self.value())
                 if not self.accept(","):
                     break
             self.next("mark", ")")
+            self.depth -= 1
             return tuple(values)
         raise self.error(position, f"expected a value, found {text!r}")
 

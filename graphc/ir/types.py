@@ -30,6 +30,7 @@ import numpy as np
 from graphc.base.errors import GraphcError
 
 BATCH_PADDING = 16
+LAYOUTS = ("batch_first", "batch_last")
 LARGEST_EXTENT = 2**31 - 1
 LARGEST_COUNT = 2**40
 
@@ -94,6 +95,10 @@ class TensorType:
     layout: str = "batch_first"
 
     def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise GraphcError(
+                f"there is no layout {self.layout!r}", remedy="layouts: " + ", ".join(LAYOUTS)
+            )
         if sum(d is N for d in self.shape) > 1:
             raise GraphcError(
                 f"shape {shape_text(self.shape)} holds the batch dimension N twice",

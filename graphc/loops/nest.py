@@ -41,6 +41,8 @@ from graphc.ops.op import Bound
 PARALLEL_TASKS = 192
 SERIAL_WORK = 4096
 LANE = Variable("l")
+# Image rows are split between threads first, in every kernel alike: what a thread wrote it then reads itself.
+ROWS = ("y", "i2")
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,7 @@ class _Region:
     def _outer_loops(self, body: tuple[Statement, ...]) -> Statement:
         """Loops over blocks. Leading ones of known extent join into one parallel loop of enough tasks."""
         known = [(v, c.constant) for v, c in self.outer if c.is_constant]
+        known.sort(key=lambda block: block[0].name.rstrip("o") not in ROWS)
         unknown = [(v, c) for v, c in self.outer if not c.is_constant]
         work = math.prod(e for _, e in known) * math.prod(t for _, t in self.unrolled) * max(self.lanes, 1)
         for axis in self.definition.reduced:

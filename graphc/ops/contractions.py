@@ -290,26 +290,33 @@ def conv2d_input_grad(
 def _input_grad_contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contraction:
     """With stride S only every S-th tap reaches a pixel.
 
-    That is r = (y + low) mod S + S * j, and the row is (y + low)/S - j.
+    That is r = (y + low) mod S + S * j, and the row is (y + low)/S - j. If the taps are dilated too,
+    all are tried; where S does not divide, the row is moved outside, where nothing counts.
     """
     g, w = inputs
-    groups, (sy, sx), (dy, dx) = attrs["groups"], attrs["stride"], attrs["dilation"]
-    top, _, left, _ = attrs["padding"]
+    groups, strides, dilations = attrs["groups"], attrs["stride"], attrs["dilation"]
+    lows = attrs["padding"][0], attrs["padding"][2]
     k, c = int(w.shape[0]) // groups, int(w.shape[1])  # type: ignore[arg-type]
-    taps = [-(-int(w.shape[a]) // s) for a, s in ((2, sy), (3, sx))]  # type: ignore[arg-type]
+    windows = [int(d) for d in w.shape[2:]]  # type: ignore[arg-type]
+    rows = [int(d) for d in g.shape[2:]]  # type: ignore[arg-type]
+    taps = [
+        -(-r // s) if d == 1 else r for r, s, d in zip(windows, strides, dilations, strict=True)
+    ]
 
-    def along(
-        at: At, place: str, tap: str, low: int, stride: int, dilation: int
-    ) -> tuple[Index, Index]:
-        reached = at[place] + low
+    def along(at: At, place: str, tap: str, axis: int) -> tuple[Index, Index]:
+        reached, stride, dilation = at[place] + lows[axis], strides[axis], dilations[axis]
+        behind = reached - at[tap] * dilation
         if stride == 1:
-            return reached - at[tap] * dilation, at[tap]
-        return reached // stride - at[tap], reached % stride + at[tap] * stride
+            return behind, at[tap]
+        if dilation == 1:
+            return reached // stride - at[tap], reached % stride + at[tap] * stride
+        outside = rows[axis] + (windows[axis] - 1) * dilation
+        return behind // stride + behind % stride * outside, at[tap]
 
     def access(at: At) -> tuple[tuple[Index, ...], tuple[Index, ...], tuple[Index, ...]]:
         maps = _grouped(at, "g", "k", k)
-        row, r = along(at, "y", "r", top, sy, dy)
-        column, s = along(at, "x", "s", left, sx, dx)
+        row, r = along(at, "y", "r", 0)
+        column, s = along(at, "x", "s", 1)
         return (
             (at["n"], _grouped(at, "g", "c", c), at["y"], at["x"]),
             (at["n"], maps, row, column),
@@ -363,6 +370,8 @@ CONV2D_INPUT_GRAD: Op = Op(
                dilation=(2, 2), groups=1),
         sample("f64[2,2,5,5]", "f64[2,2,3,3]", size=(13, 13), stride=(2, 2), padding=(0,) * 4,
                dilation=(2, 2), groups=1),
+        sample("f32[N,2,4,3]", "f32[2,2,3,2]", size=(9, 8), stride=(2, 3), padding=(1, 0, 1, 0),
+               dilation=(1, 2), groups=1),
         sample("f32[N,3,4,4]", "f32[3,2,3,3]", size=(9, 9), stride=(1, 1), padding=(0,) * 4,
                dilation=(1, 1), groups=1,
                raises="gradient"),

@@ -60,6 +60,10 @@ FULL: Op = Op(
     build=full,
     vjp=lambda g, y, **_: (),
     body=lambda s, at, *, value, dtype, shape: s.literal(value, dtype),
+    samples=(sample(value=0.5, dtype=DType.f32, shape=(N, 3)),
+             sample(value=-3, dtype=DType.i64, shape=(4,)),
+             sample(value=True, dtype=DType.bool, shape=()),
+             sample(value=1.5, dtype=DType.i32, shape=(2,), raises="no whole number")),
     arity=0,
 )  # fmt: skip
 
@@ -88,6 +92,9 @@ IOTA: Op = Op(
     "iota", "create", _iota_rule, _iota_numpy, iota,
     vjp=lambda g, y, **_: (),
     body=lambda s, at, *, axis, shape, dtype: s.position(at[axis], dtype),
+    samples=(sample(axis=1, shape=(N, 5), dtype=DType.i32),
+             sample(axis=0, shape=(N, 2), dtype=DType.f32),
+             sample(axis=2, shape=(N, 5), dtype=DType.i32, raises="axis 2")),
     arity=0,
 )  # fmt: skip
 
@@ -104,6 +111,7 @@ BATCH_SIZE: Op = Op(
     build=batch_size,
     vjp=lambda g, y, **_: (),
     body=lambda s, at, *, dtype: s.position(index(BATCH), dtype),
+    samples=(sample(dtype=DType.f32), sample(dtype=DType.i64)),
     arity=0,
 )  # fmt: skip
 

@@ -4,19 +4,18 @@ A family supplies what its ops share: how the shape rule checks inputs, how the 
 how many floating point operations it costs. Lowering, fusion and the numpy interpreter switch on
 the family, never on an op's name.
 
-===========  =============================================================
-========================== family       meaning
-lowers by
-===========  =============================================================
-========================== elementwise  out[i] = body(a[i], b[i], ...), all of one shape
-`body` view         out[i] = a[access(i)], or a fill value outside                   `access` create
-out[i] = body(i, scalars ...)                                    `body` reduction    out[i] =
-combine over r of body(a[access(i, r)], ...)            `access`, `body`, `combine` contraction
-out[i] = sum over r of a[f(i, r)] * b[g(i, r)]                   `contraction` alias        the same
-elements in the same order under another shape         nothing to run layer        what its
-decomposition means                                    `decompose`
-===========  =============================================================
-==========================
+===========  ================================================  ===========================
+family       meaning                                           lowers by
+===========  ================================================  ===========================
+elementwise  out[i] = body(a[i], b[i], ...), all of one shape  `body`
+view         out[i] = a[access(i)], or a fill value outside    `access`
+create       out[i] = body(i, scalars ...)                     `body`
+reduction    out[i] = combine over r of                        `access`, `body`, `combine`
+             body(a[access(i, r)], ...)
+contraction  out[i] = sum over r of a[f(i, r)] * b[g(i, r)]    `contraction`
+alias        the same elements in the same order               nothing to run
+layer        what its decomposition means                      `decompose`
+===========  ================================================  ===========================
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from graphc.base.errors import GraphcError
@@ -88,10 +88,10 @@ class Contraction:
 class Sample:
     """Inputs that drive the generated tests of an op.
 
-    types: input types as text. attrs: static parameters. values: how to draw each input ("normal",
-    "positive", "distinct", "labels:10", "probability", "unit"), one for all or one each. raises:
-    part of the message a bad sample must raise. differentiable: which inputs have a gradient worth
-    checking (None: all floats).
+    types: input types as text. attrs: the node's attributes, every one of them. values: how to
+    draw each input ("normal", "positive", "distinct", "labels:10", "probability", "unit"), one for
+    all or one each. raises: part of the message a bad sample must raise. differentiable: which
+    inputs have a gradient worth checking (None: all floats).
     """
 
     types: tuple[str, ...]
@@ -149,7 +149,34 @@ class Op(Operator):
             )
         register(self)
 
+    @cached_property
+    def attributes(self) -> Mapping[str, frozenset[type]] | None:
+        """The types that each attribute can have, as the samples show; None without samples."""
+        good = [s.attrs for s in self.samples if s.raises is None]
+        if not good:
+            return None
+        return {name: frozenset(type(attrs[name]) for attrs in good) for name in good[0]}
+
+    def _check_attributes(self, attrs: Attrs) -> None:
+        known = self.attributes
+        if known is None:
+            return
+        if attrs.keys() != known.keys():
+            raise GraphcError(
+                f"{self.name} has the attributes {', '.join(sorted(known)) or 'none'}, "
+                f"not {', '.join(sorted(attrs)) or 'none'}",
+                remedy="give each of its attributes, and no other",
+            )
+        wrong = next((n for n in attrs if type(attrs[n]) not in known[n]), None)
+        if wrong is not None:
+            kinds = " or ".join(sorted(t.__name__ for t in known[wrong]))
+            raise GraphcError(
+                f"{self.name}: {wrong}={attrs[wrong]!r} is a {type(attrs[wrong]).__name__}",
+                remedy=f"give {wrong} as {kinds}",
+            )
+
     def infer(self, inputs: tuple[Type, ...], attrs: Attrs) -> Type:
+        self._check_attributes(attrs)
         if self.arity is not None and len(inputs) != self.arity:
             raise GraphcError(
                 f"{self.name} takes {self.arity} inputs, not {len(inputs)}",

@@ -320,6 +320,7 @@ PAD: Op = Op(
     samples=(sample("f32[N,3]", low=(0, 1), high=(0, 2), interior=(0, 0), value=0.0),
              sample("f32[N,3,4]", low=(0, 1, 2), high=(0, -1, 1), interior=(0, 0, 2), value=0.5),
              sample("f32[4]", low=(-1,), high=(-1,), interior=(0,), value=0.0),
+             sample("i32[N,3]", low=(0, 2), high=(0, 0), interior=(0, 1), value=7),
              sample("f32[4]", low=(-3,), high=(-3,), interior=(0,), value=0.0, raises="crop less"),
              sample("f32[N]", low=(1,), high=(0,), interior=(0,), value=0.0,
                     raises="is the batch")),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Array = np.ndarray[Any, Any]
+Factors = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ class CompressDense(Pass):
     error: float = 0.0
     layer: str = ""
     values: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    _known: dict[str, tuple[Array, Factors]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def run(self, graph: Graph) -> Graph:
         ranks = {weight: self.rank_of(weight) for weight in self._chosen(graph)}
@@ -141,7 +145,7 @@ class CompressDense(Pass):
         layers = []
         for weight in self._chosen(graph):
             name, t = weight.attrs["name"], self.rank_of(weight)
-            u, s, v = np.linalg.svd(_matrix(weight, values), full_matrices=False)
+            u, s, v = self._svd(weight, values)
             kind = np.asarray(values[name]).dtype
             pair = {f"{name}.v": s[:t, None] * v[:t], f"{name}.u": u[:, :t]}
             factors[name] = {k: np.ascontiguousarray(a, kind) for k, a in pair.items()}
@@ -160,7 +164,7 @@ class CompressDense(Pass):
                 f"{self.name}: choosing a rank by energy or error needs the weights",
                 remedy="give values={name: array}, or a rank",
             )
-        s = np.linalg.svd(_matrix(weight, self.values), compute_uv=False)
+        _, s, _ = self._svd(weight, self.values)
         kept = _kept(s)
         enough = (
             (t for t in range(1, len(s)) if kept[t] >= self.energy)
@@ -168,6 +172,16 @@ class CompressDense(Pass):
             else (t for t in range(1, len(s)) if s[t] <= self.error)
         )
         return next(enough, len(s))
+
+    def _svd(self, weight: Node, values: Mapping[str, Any]) -> Factors:
+        """U, the singular values and V^T of a weight: one decomposition, for ranks and factors."""
+        name, matrix = weight.attrs["name"], _matrix(weight, values)
+        known, factors = self._known.get(name, (None, None))
+        if factors is None or known is None or not np.array_equal(known, matrix):
+            u, s, v = np.linalg.svd(matrix, full_matrices=False)
+            factors = (u, s, v)
+            self._known[name] = (matrix, factors)
+        return factors
 
     def _chosen(self, graph: Graph) -> list[Node]:
         """The weights to compress, in the order of the graph's inputs."""

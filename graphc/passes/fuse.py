@@ -47,6 +47,7 @@ class _Fuser:
         self.outputs = set(graph.outputs)
         self.size: dict[Node, int] = {}
         self.stored: set[Node] = set()
+        self.epilogue: set[Node] = set()
         for node in graph.nodes:
             if family_of(node) not in ("input", "structure", "alias") and self._needs_memory(node):
                 self.stored.add(node)
@@ -60,12 +61,16 @@ class _Fuser:
     def _needs_memory(self, node: Node) -> bool:
         self.size[node] = 1 + sum(self.size.get(i, 0) for i in node.inputs if i not in self.stored)
         users = self.users[node]
+        if family_of(node) == "contraction":
+            self.epilogue.add(node)
         if family_of(node) in HEROES or node in self.outputs or self.size[node] > LARGEST_GROUP:
             self.size[node] = 1
             return True
         if family_of(node) == "create" and not node.inputs:
             return any(family_of(u) in ("alias", "structure") for u in users)
         if any(self._reads_whole(u, node) for u in users):
+            return True
+        if self._ends_epilogue(node):
             return True
         different = len(set(users)) > 1
         return different and self._is_costly(node)
@@ -79,6 +84,20 @@ class _Fuser:
         if family == "reduction" and self._overlaps(user):
             return not self._is_plain_view(node)
         return family == "view" and self._feeds_contraction(user) and not self._is_plain_view(node)
+
+    def _ends_epilogue(self, node: Node) -> bool:
+        """Whether `node` is the last of an elementwise chain on a contraction: the chain becomes its epilogue."""
+        if family_of(node) != "elementwise":
+            return False
+        behind = any(
+            i in self.epilogue and i.tensor.shape == node.tensor.shape and len(self.users[i]) == 1 for i in node.inputs
+        )
+        if not behind:
+            return False
+        self.epilogue.add(node)
+        return any(
+            family_of(u) != "elementwise" or u.tensor.shape != node.tensor.shape for u in self.users[node]
+        )
 
     def _feeds_contraction(self, view: Node) -> bool:
         """Whether `view` is read in place by a contraction, so that what it views must be in memory."""

@@ -43,7 +43,8 @@ ALGEBRA: tuple[Rule, ...] = (
     Rule("abs-relu", "abs(relu(x))", "relu(x)"),
     Rule("where-true", "where(True, x, y)", "x"),
     Rule("where-false", "where(False, x, y)", "y"),
-    Rule("where-not", "where(logical_not(c), x, y)", "where(c, y, x)"),
+    Rule("where-not", "where(logical_not(c), x, y)", "where(c, y, x)",
+         guard=lambda bound: bound["c"].tensor.dtype is DType.bool),
     Rule("not-not", "logical_not(logical_not(x))", "x"),
     Rule("and-true", "logical_and(x, True)", "x"),
     Rule("true-and", "logical_and(True, x)", "x"),
@@ -53,7 +54,7 @@ ALGEBRA: tuple[Rule, ...] = (
     Rule("false-or", "logical_or(False, x)", "x"),
     Rule("or-true", "logical_or(x, True)", "True"),
     Rule("true-or", "logical_or(True, x)", "True"),
-)
+)  # fmt: skip
 
 
 def _reassociated(op: str) -> tuple[Rule, ...]:
@@ -165,7 +166,7 @@ def divide_by_power_of_two(node: Node) -> Node | None:
     limits = FLOATS[node.tensor.dtype]
     inverse = 1.0 / divisor
     mantissa, _ = math.frexp(divisor)
-    if abs(mantissa) != 0.5 or not limits.tiny <= abs(inverse) <= limits.max:
+    if abs(mantissa) != 0.5 or not float(limits.tiny) <= abs(inverse) <= float(limits.max):
         return None
     return mul(node.inputs[0], inverse)
 

@@ -126,9 +126,10 @@ def transpose_matmul(node: Node) -> Node | None:
     """transpose(matmul(a, b)) -> matmul(transpose(b), transpose(a)): the same products and sums.
 
     A gradient of a dense layer's weights then comes out in the weights' own order.
+    Guard: a or b is a transpose, which goes; otherwise there would be one more instead of one less.
     """
     inner = node.inputs[0]
-    if inner.op.name != "matmul":
+    if inner.op.name != "matmul" or not any(i.op.name == "transpose" for i in inner.inputs):
         return None
     left, right = inner.inputs
     return matmul(transpose(right), transpose(left))
@@ -184,8 +185,9 @@ VIEW_RULES: tuple[FunctionRule, ...] = (
         example("f32[N,3]", "cast(%x) {dtype=f32} : f32[N,3]"),
     )),
     FunctionRule("transpose-matmul", ("transpose",), transpose_matmul, (
-        example("f32[N,4]", "full() {dtype=f32, shape=(4, 3), value=0.5} : f32[4,3]",
-                "matmul(%x, %a) : f32[N,3]", "transpose(%b) {axes=(1, 0)} : f32[3,N]"),
+        example("f32[N,4]", "full() {dtype=f32, shape=(N, 3), value=0.5} : f32[N,3]",
+                "transpose(%x) {axes=(1, 0)} : f32[4,N]", "matmul(%b, %a) : f32[4,3]",
+                "transpose(%c) {axes=(1, 0)} : f32[3,4]"),
     )),
     FunctionRule("broadcast-broadcast", ("broadcast",), broadcast_broadcast, (
         example("f32[3]", "broadcast(%x) {axes=(1,), shape=(2, 3)} : f32[2,3]",

@@ -53,10 +53,9 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Array]]:
     """
     target = Path(path)
     if not target.is_file():
+        exists = target.exists()
         raise GraphcError(
-            f"there is no file {str(path)!r}"
-            if not target.exists()
-            else f"{str(path)!r} is no file",
+            f"{str(path)!r} is no file" if exists else f"there is no file {str(path)!r}",
             remedy="give the path of a file that model.save wrote",
         )
     try:

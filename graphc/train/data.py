@@ -1,4 +1,4 @@
-"""``graphc.data``: data sets in arrays, readers of data files, and the digits that ship with graphc.
+"""``graphc.data``: data sets in arrays, readers of data files, and digits that ship with graphc.
 
 The names only; each is explained where it is defined.
 """

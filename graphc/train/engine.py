@@ -8,7 +8,7 @@ Knows no files, no epochs and no progress.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -92,19 +92,16 @@ class Engine:
             return self.graphs[name]
         task, _, kind = name.partition("_")
         kind = f"_{kind}" if kind else ""
-        if self.loss is None:
-            raise GraphcError(
-                "the model has no loss", remedy='give gc.Model a loss, say loss="cross_entropy"'
-            )
+        loss = self._loss()
         if task == "evaluate":
-            self.graphs[name] = evaluation_graph(self.graphs["forward"], self.loss, kind)
+            self.graphs[name] = evaluation_graph(self.graphs["forward"], loss, kind)
             return self.graphs[name]
         if self.optimizer is None or self._traced is None:
             raise GraphcError(
                 "the model has no optimizer",
                 remedy="give gc.Model an optimizer, say optimizer=optim.SGD(0.05, momentum=0.9)",
             )
-        self.graphs[name] = training_graph(self._traced, self.loss, self.optimizer, kind)
+        self.graphs[name] = training_graph(self._traced, loss, self.optimizer, kind)
         return self.graphs[name]
 
     def executable(self, name: str) -> Executable:
@@ -134,9 +131,24 @@ class Engine:
             self.steps += 1
         return loss, results[1] if len(results) > 1 else None
 
-    def forward_outputs(self) -> Sequence[Any]:
-        """The output nodes of the forward graph."""
-        return self.graphs["forward"].outputs
+    def checked(self, y: Any) -> tuple[str, Any]:
+        """(kind, targets) for what the user fed.
+
+        Raises GraphcError without a loss and for targets that do not fit.
+        """
+        return self._loss().checked(y, self.graphs["forward"].outputs)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether accuracy has a meaning."""
+        return self.loss is not None and self.loss.classifies
+
+    def _loss(self) -> Loss:
+        if self.loss is None:
+            raise GraphcError(
+                "the model has no loss", remedy='give gc.Model a loss, say loss="cross_entropy"'
+            )
+        return self.loss
 
     def _constant_rate(self) -> Array | None:
         """The learning rate as an array, if it does not depend on the step."""

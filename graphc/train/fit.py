@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -57,13 +57,13 @@ def fit(
             for number in range(1, epochs + 1):
                 progress.epoch_begin(number, epochs, -(-len(data) // batch_size))
                 record = loop.epoch(number, (seed, number), shield)
-                found = evaluate(validation.x, validation.y) if validation is not None else {}
-                record = Epoch(
-                    number=number,
-                    validation_loss=found.get("loss"),
-                    validation_accuracy=found.get("accuracy"),
-                    **record,
-                )
+                if validation is not None:
+                    found = evaluate(validation.x, validation.y)
+                    record = replace(
+                        record,
+                        validation_loss=found["loss"],
+                        validation_accuracy=found.get("accuracy"),
+                    )
                 history.epochs.append(record)
                 progress.epoch_end(record)
         except KeyboardInterrupt:
@@ -76,10 +76,7 @@ def fit(
 
 def _prepared(engine: Engine, data: Dataset) -> tuple[str, Dataset]:
     """The data checked once and in the dtypes of the graph, so that no step converts again."""
-    assert engine.loss is not None or engine.graph("train")
-    loss = engine.loss
-    assert loss is not None
-    kind, targets = loss.checked(data.y, engine.forward_outputs())
+    kind, targets = engine.checked(data.y)
     graph: Graph = engine.graph(f"train{kind}")
     source = graph.inputs[0]
     x = as_array(str(source.attrs["name"]), data.x, source.tensor)
@@ -98,8 +95,8 @@ class _Loop:
     number: int = 0
     step: int = 0
 
-    def epoch(self, number: int, seed: tuple[int, int], shield: _ShieldedSteps) -> dict[str, Any]:
-        """One pass over the data; returns the figures of its `Epoch` record."""
+    def epoch(self, number: int, seed: tuple[int, int], shield: _ShieldedSteps) -> Epoch:
+        """One pass over the data and its record, without validation."""
         self.number, self.step = number, 0
         good = None if self.engine.storage.not_finite() else self.engine.storage.snapshot()
         begin = time.perf_counter()
@@ -118,12 +115,8 @@ class _Loop:
                 correct += np.count_nonzero(predicted_classes(scores) == predicted_classes(y))
                 accuracy = correct / seen
             self.progress.step(self.step, total / seen, accuracy, seen)
-        return {
-            "loss": total / seen,
-            "accuracy": accuracy,
-            "seconds": time.perf_counter() - begin,
-            "samples": seen,
-        }
+        seconds = time.perf_counter() - begin
+        return Epoch(number, total / seen, accuracy, None, None, seconds, seen)
 
     def _stop(self, loss: float, good: np.ndarray[Any, Any] | None) -> None:
         """Raises the error for a loss that is not finite, with good weights in place."""

@@ -52,12 +52,10 @@ def training_graph(traced: Traced, loss: Loss, optimizer: Optimizer, kind: str) 
     rate = make_input(LEARNING_RATE, TensorType(_widest(parameters), ()))
     with written_at(None, "optimizer"):
         update = optimizer.update(parameters, derivatives, rate)
-        layer_states = [
-            (node, traced.trace.updates[name])
-            for name, (node, _) in traced.trace.states.items()
-            if name in traced.trace.updates
-        ]
-        kept = [node for n, (node, _) in traced.trace.states.items() if n not in traced.trace.updates]  # fmt: skip
+        updates = traced.trace.updates
+        states = {name: node for name, (node, _) in traced.trace.states.items()}
+        layer_states = [(states[name], after) for name, after in updates.items()]
+        kept = [node for name, node in states.items() if name not in updates]
         changes = [
             *zip(parameters, update.parameters, strict=True),
             *layer_states,

@@ -62,9 +62,7 @@ class Model:
                 f"{optimizer!r} is not an optimizer", remedy="give optim.SGD(0.05), for example"
             )
         if optimizer is not None and loss is None:
-            raise GraphcError(
-                "an optimizer without a loss", remedy='give loss="cross_entropy", say'
-            )
+            raise GraphcError("an optimizer without a loss", remedy='give loss="cross_entropy"')
         self.seed = _checked_seed(seed)
         self._engine = Engine(
             net,
@@ -85,10 +83,7 @@ class Model:
         finite; in each case nothing has changed.
         """
         engine = self._engine
-        if engine.loss is None:
-            engine.graph("train")
-            raise AssertionError
-        kind, targets = engine.loss.checked(y, engine.forward_outputs())
+        kind, targets = engine.checked(y)
         loss, _ = engine.advance(kind, x, targets)
         if not math.isfinite(loss):
             wrong = engine.storage.not_finite()
@@ -146,9 +141,7 @@ class Model:
         arrays that do not fit.
         """
         engine = self._engine
-        engine.graph("evaluate")
-        assert engine.loss is not None
-        kind, targets = engine.loss.checked(y, engine.forward_outputs())
+        kind, targets = engine.checked(y)
         data = Dataset(x, targets)
         session = engine.session(f"evaluate{kind}")
         total, scores = 0.0, []
@@ -158,22 +151,17 @@ class Model:
             total += float(loss) * len(samples)
             scores.append(outputs[0])
         found = {"loss": total / len(data)}
-        if engine.loss.classifies:
+        if engine.classifies:
             found["accuracy"] = accuracy(np.concatenate(scores), data.y)
         return found
 
     def _parts(self, array: Array) -> list[Array]:
         """`array` in batches of bounded size, so that memory does not grow with the data."""
-        batched = all(
-            node.tensor.batch_axis == 0
-            for node in (self._data_input(), *self._engine.forward_outputs())
-        )
+        forward = self._engine.graphs["forward"]
+        batched = all(node.tensor.batch_axis == 0 for node in (forward.inputs[0], *forward.outputs))
         if not batched or array.ndim == 0 or len(array) <= LARGEST_BATCH:
             return [array]
         return [array[k : k + LARGEST_BATCH] for k in range(0, len(array), LARGEST_BATCH)]
-
-    def _data_input(self) -> Any:
-        return self.graphs["forward"].inputs[0]
 
     # -- what it holds -----------------------------------------------------------------------------
 

@@ -37,20 +37,26 @@ def read_idx(path: FilePath) -> Array:
     """
     content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES or not content[3]:
+        found = content[:4].hex(" ") or "nothing"
         raise GraphcError(
-            f"{str(path)!r} begins with {content[:4].hex(' ') or 'nothing'}, not with an IDX header",
+            f"{str(path)!r} begins with {found}, not with an IDX header",
             remedy="IDX begins with 00 00, a type (08 for bytes) and the number of axes: "
             "00 00 08 03 for images, 00 00 08 01 for labels",
         )
     axes = content[3]
     header = 4 + 4 * axes
-    extents = tuple(int(d) for d in np.frombuffer(content[4:header][: 4 * axes // 4 * 4], ">u4"))
+    if len(content) < header:
+        raise GraphcError(
+            f"{str(path)!r} holds {len(content)} bytes, fewer than the header of {axes} axes",
+            remedy="the file is truncated: get it again",
+        )
+    extents = tuple(int(d) for d in np.frombuffer(content[4:header], ">u4"))
     dtype = np.dtype(IDX_TYPES[content[2]])
     expected = header + math.prod(extents) * dtype.itemsize
-    if len(extents) != axes or len(content) != expected:
+    if len(content) != expected:
         raise GraphcError(
-            f"{str(path)!r} holds {len(content)} bytes, but its header says {axes} axes "
-            f"{list(extents)}, which is {expected if len(extents) == axes else 'more'} bytes",
+            f"{str(path)!r} holds {len(content)} bytes, but its header says {list(extents)}, "
+            f"which is {expected} bytes",
             remedy="the file is truncated or damaged: get it again",
         )
     array = np.frombuffer(content, dtype, offset=header).reshape(extents)

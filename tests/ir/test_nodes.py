@@ -10,7 +10,7 @@ import pytest
 
 from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.node import Node, make, remake, value_text
+from graphc.ir.node import Node, _attribute_key, make, remake, value_text
 from graphc.ir.types import DType, N, TensorType, parse_type
 from graphc.ops.create import full
 from graphc.ops.elementwise import add, mul, relu
@@ -53,10 +53,9 @@ def test_what_differs_at_all_is_another_node(one: Node, other: Node) -> None:
     ("one", "other"), [(1, 1.0), (1, True), (0, False), (1.0, True), (0.0, -0.0), ((1,), (1.0,))]
 )
 def test_attributes_tell_numbers_apart_that_python_calls_equal(one: object, other: object) -> None:
-    class_of = {"slope": one}
     assert one == other
-    assert make("leaky_relu", (X,), class_of) is not make("leaky_relu", (X,), {"slope": other})
-    assert make("leaky_relu", (X,), class_of) is make("leaky_relu", (X,), {"slope": one})
+    assert _attribute_key("slope", one) != _attribute_key("slope", other)
+    assert _attribute_key("slope", one) == _attribute_key("slope", one)
 
 
 def test_nan_equals_itself() -> None:
@@ -118,6 +117,21 @@ def test_an_op_that_does_not_exist_is_refused_with_the_list_of_ops() -> None:
     with pytest.raises(GraphcError, match="no op named 'frobnicate'") as caught:
         make("frobnicate", (X,))
     assert "conv2d" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "message"),
+    [
+        ({}, "has the attributes slope, not none"),
+        ({"slope": 0.1, "step": 2}, "has the attributes slope, not slope, step"),
+        ({"slope": 1}, "slope=1 is a int"),
+        ({"slope": "steep"}, "slope='steep' is a str"),
+    ],
+)
+def test_a_node_has_the_attributes_of_its_op(attrs: dict[str, object], message: str) -> None:
+    with pytest.raises(GraphcError, match=message) as caught:
+        make("leaky_relu", (X,), attrs)
+    assert caught.value.remedy
 
 
 def test_a_wrong_number_of_inputs_is_refused() -> None:

@@ -33,7 +33,7 @@ def digits(
     if min(upsample, channels) < 1 or side < SIZE * upsample:
         raise GraphcError(
             f"digits: upsample {upsample}, size {side}, channels {channels}",
-            remedy=f"use upsample and channels of at least 1 and a size of at least {SIZE} x upsample",
+            remedy=f"use upsample and channels above 0 and a size of at least {SIZE} x upsample",
         )
     content = files(__package__).joinpath("digits.npz").read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:

@@ -1,0 +1,67 @@
+"""Printed graphs before and after passes, compared with files; refreshed by --update-golden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import graphc as gc
+from graphc.ir.graph import Graph
+from graphc.passes.base import Pipeline
+
+Golden = Callable[[str, object], None]
+
+DENSE = """graph dense(%x: f32[N,4], %y: i32[N], %w: parameter f32[3,4], %b: parameter f32[3]) {
+  %turned = transpose(%w) {axes=(1, 0)} : f32[4,3]
+  %product = matmul(%x, %turned) : f32[N,3]
+  %bias = broadcast(%b) {axes=(1,), shape=(N, 3)} : f32[N,3]
+  %sum = add(%product, %bias) : f32[N,3]
+  %loss = softmax_cross_entropy(%sum, %y) : f32[]
+  return %loss
+}"""
+
+ALGEBRA = """graph algebra(%x: f32[N,3], %y: f32[N,3]) {
+  %one = full() {dtype=f32, shape=(N, 3), value=1.0} : f32[N,3]
+  %eight = full() {dtype=f32, shape=(N, 3), value=8.0} : f32[N,3]
+  %two = full() {dtype=f32, shape=(3,), value=2.0} : f32[3]
+  %wide = exp(%two) : f32[3]
+  %c = broadcast(%wide) {axes=(1,), shape=(N, 3)} : f32[N,3]
+  %a = mul(%x, %one) : f32[N,3]
+  %d = div(%a, %eight) : f32[N,3]
+  %m = neg(%y) : f32[N,3]
+  %s = add(%d, %m) : f32[N,3]
+  %t = transpose(%s) {axes=(1, 0)} : f32[3,N]
+  %u = transpose(%t) {axes=(1, 0)} : f32[N,3]
+  %r = mul(%u, %c) : f32[N,3]
+  return %r
+}"""
+
+DISTANCE = """graph distance(%x: f32[N,3], %w: parameter f32[3]) {
+  %b = broadcast(%w) {axes=(1,), shape=(N, 3)} : f32[N,3]
+  %d = mean_squared_error(%x, %b) : f32[]
+  return %d
+}"""
+
+CASES = {
+    "simplify": (ALGEBRA, "simplify"),
+    "simplify_fastmath": (ALGEBRA, "simplify{fastmath=True}"),
+    "decompose": (DENSE, "decompose"),
+    "differentiate": (DENSE, "differentiate"),
+    "differentiate_simplify": (DISTANCE, "differentiate,decompose,simplify"),
+    "svd": (DENSE, "svd{rank=1}"),
+}
+
+
+@pytest.mark.parametrize(("text", "passes"), CASES.values(), ids=CASES)
+def test_printed_before_and_after(
+    text: str, passes: str, golden: Golden, request: pytest.FixtureRequest
+) -> None:
+    before = gc.parse(text)
+    after = Pipeline.parse(passes)(before)
+    golden(request.node.callspec.id, f"{before}\n\n{passes}\n\n{after}")
+    assert parsed_again(after) is after
+
+
+def parsed_again(graph: Graph) -> Graph:
+    return gc.parse(str(graph))
