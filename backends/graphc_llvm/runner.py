@@ -26,7 +26,7 @@ from graphc_llvm.threads import pool
 Array = np.ndarray[Any, Any]
 ARENA_PAGE = 4096
 LARGE_BATCH = 16
-SMALL_WORK = 4_000_000
+SMALL_WORK = 2_000_000
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Variant:
                     axis = moved[storage.number]
                     shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
                 outputs.append((slot, storage.number, shape, type.dtype.numpy))
-        work = sum(f + n * v for f, v in (c.kernel.flops for c in self.calls))
+        work = sum(c.kernel.flops.at(n) for c in self.calls)
         used = 1 if work < SMALL_WORK else threads
         return Prepared(memory, arena, table, table.ctypes.data, tuple(outputs), used)
 

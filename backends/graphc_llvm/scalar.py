@@ -19,10 +19,7 @@ _INTRINSIC = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor"}
 def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DType) -> Val:
     """One function of the vocabulary; single numbers are spread where another argument is a vector."""
     lanes = max(a.lanes for a in arguments)
-    if function == "select" and not arguments[0].lanes:  # one condition for all lanes stays one
-        values = (arguments[0], *(builder.spread(a, lanes) if lanes else a for a in arguments[1:]))
-    else:
-        values = tuple(builder.spread(a, lanes) if lanes else a for a in arguments)
+    values = tuple(_in_lanes(builder, a, lanes) if lanes else a for a in arguments)
     first = values[0]
     if function == "cast":
         return _cast(builder, first, dtype)
@@ -33,6 +30,14 @@ def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DTy
     if len(values) == 1:
         return _unary(builder, function, first)
     return _binary(builder, function, first, values[1], dtype)
+
+
+def _in_lanes(builder: Builder, x: Val, lanes: int) -> Val:
+    """x in every lane. A condition becomes a mask by its bits, which costs no branch and no shuffle."""
+    if x.lanes or x.dtype is not DType.bool or not x.text.startswith("%"):
+        return builder.spread(x, lanes)
+    bits = builder.new(f"sext i1 {x.text} to i{lanes}")
+    return Val(builder.new(f"bitcast i{lanes} {bits} to <{lanes} x i1>"), DType.bool, lanes)
 
 
 def _unary(builder: Builder, function: str, x: Val) -> Val:

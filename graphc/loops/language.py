@@ -84,6 +84,21 @@ def padded_batch(n: int) -> int:
     return -(-n // BATCH_PADDING) * BATCH_PADDING
 
 
+@dataclass(frozen=True)
+class Amount:
+    """fixed + sample * N of something."""
+
+    fixed: int = 0
+    sample: int = 0
+
+    def at(self, n: int) -> int:
+        """The amount for batch size n."""
+        return self.fixed + self.sample * n
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.fixed + other.fixed, self.sample + other.sample)
+
+
 # -- expressions -----------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +223,7 @@ Statement = For | Store | Accumulate | Allocate | Transpose
 class Kernel:
     """One unit of work between barriers: buffers it touches, its loops, and what it costs.
 
-    ops: names of the fused ops. schedule: the choice made, in words. flops and bytes are (fixed, per sample).
+    ops: names of the fused ops. schedule: the choice made, in words. flops: its arithmetic.
     """
 
     name: str
@@ -217,8 +232,7 @@ class Kernel:
     body: tuple[Statement, ...]
     ops: tuple[str, ...]
     schedule: str
-    flops: tuple[int, int] = (0, 0)
-    bytes: tuple[int, int] = (0, 0)
+    flops: Amount = Amount()
 
     def __str__(self) -> str:
         from graphc.loops.text import kernel_text

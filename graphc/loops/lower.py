@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphc.ir.node import Node
+from graphc.loops.cost import flops_of
 from graphc.loops.definition import body_of, define
 from graphc.loops.language import Kernel
 from graphc.loops.nest import build
@@ -25,6 +26,7 @@ def lower(node: Node, machine: Machine) -> Kernel:
         body=build(definition, schedule),
         ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
         schedule=str(schedule),
+        flops=flops_of(definition),
     )
 
 

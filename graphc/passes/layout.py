@@ -5,7 +5,7 @@ window, stride or number of channels; small nets reach the machine's peak so. It
 vector. With few samples `batch_first` runs in lanes along a row of pixels or features.
 
 The gradient of a dense layer's weights sums over samples and nothing else: lanes of samples would end in a sum across
-lanes for every weight. There one operand, the smaller, goes back to `batch_first` and the lanes run along features.
+lanes for every weight. There one operand goes back to `batch_first` and the lanes run along features.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 from graphc.ir.graph import Graph
+from graphc.ir.index import Variable, index
 from graphc.ir.node import Node, remake
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Batch
@@ -51,7 +52,10 @@ class BatchLast(Pass):
 
 
 def _short_sum(node: Node) -> Node:
-    """A contraction that sums over the batch and little else reads its smaller operand `batch_first`."""
+    """A contraction that sums over the batch and little else reads one operand `batch_first`.
+
+    It is the operand that moves along the output's last axis: lanes run there.
+    """
     op = op_of(node)
     if op.family != "contraction":
         return node
@@ -61,8 +65,9 @@ def _short_sum(node: Node) -> Node:
     others = math.prod(d for _, d in spec.reduced if isinstance(d, int))
     if not over_batch or others >= FEW_TERMS:
         return node
-    sizes = [i.tensor.count() for i in node.inputs]
-    chosen = 0 if sizes[0] < sizes[1] else 1
+    at = {name: index(Variable(name)) for name, _ in (*spec.axes, *spec.reduced)}
+    out, _, right = spec.access(at)
+    chosen = int(any(out[-1].variables & i.variables for i in right))
     inputs = [_through_views(i) if k == chosen else i for k, i in enumerate(node.inputs)]
     return remake(node, tuple(inputs))
 

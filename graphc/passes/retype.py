@@ -14,7 +14,7 @@ from graphc.base.source import written_at
 from graphc.ir.graph import INPUT, Graph, make_input
 from graphc.ir.node import Node, remake
 from graphc.ir.types import DType, TensorType, Type
-from graphc.ops.elementwise import cast
+from graphc.ops.elementwise import CAST, cast
 from graphc.passes.base import Pass
 
 
@@ -29,11 +29,14 @@ def retype(graph: Graph, dtype: DType = DType.f64) -> Graph:
         if node.op is INPUT:
             new[node] = make_input(attrs["name"], attrs["type"], attrs["kind"])
             continue
-        made = remake(node, tuple(new[i] for i in node.inputs), attrs)
+        inputs = tuple(new[i] for i in node.inputs)
         with written_at(node.location, node.origin):
-            new[node] = _in(dtype, made, node.type)
-    inputs, outputs = [new[i] for i in graph.inputs], [new[o] for o in graph.outputs]
-    return Graph(graph.name, inputs, outputs, graph.donations)
+            if node.op is CAST:
+                new[node] = cast(inputs[0], dtype=attrs["dtype"])
+            else:
+                new[node] = _in(dtype, remake(node, inputs, attrs), node.type)
+    outputs = [new[o] for o in graph.outputs]
+    return Graph(graph.name, [new[i] for i in graph.inputs], outputs, graph.donations)
 
 
 def _in(dtype: DType, made: Node, before: Type) -> Node:

@@ -70,7 +70,7 @@ def test_layers_take_initialisers_and_seeds_decide() -> None:
 
 def test_an_initialiser_of_the_wrong_shape_is_named() -> None:
     net = nn.Sequential(nn.Dense(3, weight_initializer=lambda shape, generator: np.zeros(2)))
-    with pytest.raises(gc.GraphcError, match="initialiser of '0.weight' returned shape"):
+    with pytest.raises(gc.GraphcError, match=r"initialiser of '0\.weight' returned shape"):
         gc.Model(net, "f32[N,4]", backend="numpy")
 
 

@@ -67,7 +67,8 @@ WRONG = {
     "a changed infinity": (
         lambda y: add(y, float("inf")), "the largest difference is inf"),
     "a nan": (lambda y: mul(y, float("nan")), "became nan"),
-    "a changed shape": (lambda y: make("reshape", (y,), {"shape": (1,)}), r"the shape \[\] became \[1\]"),
+    "a changed shape": (
+        lambda y: make("reshape", (y,), {"shape": (1,)}), r"the shape \[\] became \[1\]"),
 }  # fmt: skip
 
 

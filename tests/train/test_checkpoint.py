@@ -67,6 +67,17 @@ def test_a_failed_save_leaves_the_old_file(model: gc.Model, tmp_path, monkeypatc
     assert os.listdir(tmp_path) == ["m"]
 
 
+def test_saving_over_a_file_does_not_touch_who_is_reading_it(model: gc.Model, tmp_path) -> None:
+    path = tmp_path / "m"
+    model.save(path)
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        model.params["0.bias"][...] = 9
+        model.save(path)
+        assert reader.read() == before
+    assert path.read_bytes() != before
+
+
 def test_saving_where_it_cannot(model: gc.Model, tmp_path) -> None:
     with pytest.raises(gc.GraphcError, match="cannot write"):
         model.save(tmp_path / "absent" / "m")

@@ -111,5 +111,5 @@ def test_recipes_fit_their_networks(name: str) -> None:
     model = gc.Model(
         network.build(), network.input_type, "cross_entropy", recipe.optimizer, backend="numpy"
     )
-    losses = [model.step(train.x[:32], train.y[:32]) for _ in range(6)]
+    losses = [model.step(train.x[:8], train.y[:8]) for _ in range(4)]
     assert min(losses[1:]) < losses[0]

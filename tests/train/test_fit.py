@@ -143,7 +143,7 @@ def test_nan_stops_training_names_the_step_and_keeps_the_last_good_weights() -> 
 def test_weights_that_overflow_go_back_to_the_start_of_the_epoch() -> None:
     model = small(optim.SGD(1e38), loss="mse")
     before = copies(model)
-    with pytest.raises(gc.GraphcError, match="epoch 1, step 2.*before the epoch"):
+    with pytest.raises(gc.GraphcError, match=r"epoch 1, step 2.*before the epoch"):
         model.fit((X, X[:, :3] * 100), epochs=3, batch_size=10, progress=None)
     assert same(model.params, before)
 
