@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.tracing.tensor import function
 from graphc.ops.contractions import conv2d
 from graphc.ops.elementwise import relu
 from graphc.ops.pooling import max_pool2d
+from graphc.tracing.tensor import function
 
 convolve, rectify, pool = function(conv2d), function(relu), function(max_pool2d)
 Rows = list[list[float]]

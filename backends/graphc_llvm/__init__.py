@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Any
+
+import llvmlite.binding as llvm
+
 from graphc.ir.graph import Graph
 from graphc.passes.pipelines import BACKEND
 from graphc.runtime.backend import Backend
-from graphc_llvm.runner import LLVMRunner
+from graphc_llvm.engine import machine_of
+from graphc_llvm.runner import LLVMRunner, available_threads
 
 
 class LLVMBackend(Backend):
@@ -15,3 +21,14 @@ class LLVMBackend(Backend):
 
     def prepare(self, graph: Graph, threads: int | None) -> LLVMRunner:
         return LLVMRunner(graph, threads, BACKEND)
+
+    def describe(self) -> dict[str, Any]:
+        machine = machine_of()
+        return {
+            "llvmlite": version("llvmlite"),
+            "llvm": ".".join(map(str, llvm.llvm_version_info)),
+            "processor": llvm.get_host_cpu_name(),
+            "vector_bytes": machine.vector_bytes,
+            "registers": machine.registers,
+            "threads": available_threads(),
+        }

@@ -179,6 +179,16 @@ class LLVMRunner(Runner):
             lines.extend(_row(c.kernel, c.phase) for c in variant.calls)
         return "\n".join(lines) or "not compiled yet: run it once"
 
+    def report(self) -> dict[str, Any]:
+        variants = self.variants.values()
+        phases = {
+            "passes and loops": sum(v.lowering_seconds for v in variants),
+            "LLVM text": sum(v.emission_seconds for v in variants),
+            "machine code": sum(v.compile_seconds for v in variants),
+        }
+        arenas = [prepared.plan.bytes for v in variants for prepared in v.prepared.values()]
+        return {"phases": phases, "planned_bytes": sum(arenas)}
+
 
 def _inner_batch(node: Node) -> int:
     """Where the batch axis of an input or output is, if not in front: native code keeps it outermost."""

@@ -92,7 +92,8 @@ class Graph:
         stranger = next((i for i in self.inputs if i.op is not INPUT), None)
         if stranger is not None:
             raise GraphcError(
-                f"graph {self.name}: {stranger!r} is no input node", remedy="make it with make_input"
+                f"graph {self.name}: {stranger!r} is no input node",
+                remedy="make it with make_input",
             )
         names = Counter(i.attrs["name"] for i in self.inputs)
         twice = [n for n, count in names.items() if count > 1]

@@ -93,6 +93,7 @@ class Node:
         return f"<{self.op.name} : {self.type}>"
 
 
+_UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
 _set = object.__setattr__
 
@@ -129,6 +130,13 @@ def make(
             error.node = f"{operator.name}({shown}){attributes_text(attributes)}"
         error.location = location or error.location
         raise
+    except _UNFIT as error:
+        raise GraphcError(
+            f"{operator.name} does not take these attributes ({type(error).__name__}: {error})",
+            node=f"{operator.name}{attributes_text(attributes)}",
+            location=location,
+            remedy="build it with the op's own function, which says what is wrong",
+        ) from error
     node = object.__new__(Node)
     _set(node, "op", operator)
     _set(node, "inputs", tuple(inputs))

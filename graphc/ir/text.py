@@ -95,7 +95,6 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)")
 _DEEPEST = 32
 _LONGEST_NUMBER = 64
-_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -247,10 +246,6 @@ class _Parser:
         except GraphcError as error:
             error.what = f"{error.what} (at {self.place(position)} of the graph text)"
             raise
-        except _UNFIT as error:
-            raise self.error(
-                position, f"{op} does not take these attributes ({error!r})"
-            ) from error
         if str(node.type) != declared:
             raise self.error(position, f"%{name} is of type {node.type}, not {declared}")
         nodes[name] = node

@@ -198,6 +198,31 @@ def shape_text(shape: Iterable[object]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
 
 
+def whole_numbers(
+    value: object, what: str, *, least: int = -LARGEST_EXTENT, count: int | None = None
+) -> tuple[int, ...]:
+    """`value`, a sequence of whole numbers from `least` up to 2^31-1, as a tuple.
+
+    count: how many there must be; then a single number stands for as many of it.
+    Raises GraphcError that says `what` the numbers are for.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        values = tuple(value)
+    else:
+        values = (value,) * (1 if count is None else count)
+    fits = all(
+        isinstance(v, int) and not isinstance(v, bool) and least <= v <= LARGEST_EXTENT
+        for v in values
+    )
+    if not fits or (count is not None and len(values) != count):
+        wanted = "whole numbers" if count is None else f"{count} whole numbers"
+        raise GraphcError(
+            f"{what} {value!r} is not made of {wanted} from {least} to 2^31-1",
+            remedy=f"give {what} as whole numbers in that range",
+        )
+    return values
+
+
 def normalize_axis(axis: int, rank: int, what: str) -> int:
     """`axis` counted from the front; raises GraphcError if it is outside the rank."""
     if not isinstance(axis, int) or isinstance(axis, bool) or not -rank <= axis < rank:
@@ -212,7 +237,7 @@ def normalize_axes(axes: int | Sequence[int] | None, rank: int, what: str) -> tu
     """Axes as an ascending tuple without repeats; None means all of them."""
     if axes is None:
         return tuple(range(rank))
-    listed = (axes,) if isinstance(axes, int) else tuple(axes)
+    listed = whole_numbers(axes, f"{what}: axes")
     found = sorted(normalize_axis(a, rank, what) for a in listed)
     if len(set(found)) != len(found):
         raise GraphcError(

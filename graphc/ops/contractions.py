@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import Dim, TensorType, window_extent
+from graphc.ir.types import Dim, TensorType, whole_numbers, window_extent
 from graphc.ops.families import require_dtype, same_dtype
 from graphc.ops.op import Contraction, Op, common_layout, sample
 from graphc.ops.views import transpose
@@ -70,27 +70,16 @@ MATMUL: Op = Op(
 
 def pair(value: Pair, what: str, least: int) -> tuple[int, int]:
     """Two whole numbers from one or two. Raises GraphcError if one is below `least`."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
-    if len(values) != 2 or not whole or min(values) < least or max(values) > 2**31 - 1:
-        raise GraphcError(
-            f"{what} {value!r} is not a whole number of at least {least}, or two of them",
-            remedy=f"give {what} as a number or (vertical, horizontal)",
-        )
-    return values
+    first, second = whole_numbers(value, what, least=least, count=2)
+    return first, second
 
 
 def padding4(value: Pair) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) from one number, (vertical, horizontal), or all four."""
-    values = (value,) * 4 if isinstance(value, int) else tuple(value)
-    if len(values) == 2:
-        values = (values[0], values[0], values[1], values[1])
-    if len(values) != 4 or any(not isinstance(v, int) or not 0 <= v < 2**31 for v in values):
-        raise GraphcError(
-            f"padding {value!r} is not 1, 2 or 4 whole numbers of at least 0",
-            remedy="give a number, (vertical, horizontal) or (top, bottom, left, right)",
-        )
-    return values
+    if isinstance(value, tuple | list) and len(value) == 2:
+        value = (value[0], value[0], value[1], value[1])
+    top, bottom, left, right = whole_numbers(value, "padding", least=0, count=4)
+    return top, bottom, left, right
 
 
 def check_window_attrs(what: str, attrs: Attrs) -> None:
@@ -109,8 +98,11 @@ def _conv_extents(
     found = []
     for axis, (low, high) in enumerate(sides):
         extent, reach = size[axis], window[axis]
-        if not isinstance(extent, int) or not isinstance(reach, int):
-            raise GraphcError(f"{what}: height and width must be numbers", remedy="put N first")
+        if not isinstance(extent, int) or not isinstance(reach, int) or reach < 1:
+            raise GraphcError(
+                f"{what}: height and width must be numbers, those of the window above 0",
+                remedy="put N first",
+            )
         found.append(
             window_extent(
                 extent, reach, stride=attrs["stride"][axis], low=low, high=high,
@@ -123,7 +115,7 @@ def _conv_extents(
 def _channels(what: str, channels: Dim, per_group: Dim, maps: Dim, groups: int) -> None:
     if not isinstance(channels, int) or not isinstance(maps, int) or not isinstance(per_group, int):
         raise GraphcError(f"{what}: channels must be numbers", remedy="put N first")
-    if groups < 1 or channels % groups or maps % groups:
+    if not isinstance(groups, int) or groups < 1 or channels % groups or maps % groups:
         raise GraphcError(
             f"{what}: {channels} input channels and {maps} maps do not divide into {groups} groups",
             remedy="choose groups that divide both",
@@ -159,8 +151,7 @@ def _conv_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 
 def _conv_attrs(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> dict[str, Any]:
-    if not isinstance(groups, int) or groups < 1:
-        raise GraphcError(f"conv2d: groups {groups!r}", remedy="give a whole number above 0")
+    whole_numbers((groups,), "conv2d: groups", least=1)
     return {
         "stride": pair(stride, "conv2d: stride", 1),
         "padding": padding4(padding),
@@ -255,7 +246,8 @@ def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType
     _rank4("conv2d_input_grad", inputs)
     check_window_attrs("conv2d_input_grad", attrs)
     g, w = inputs
-    channels = int(w.shape[1]) * attrs["groups"]  # type: ignore[arg-type]
+    per_group = w.shape[1]
+    channels = per_group * attrs["groups"] if isinstance(per_group, int) else per_group
     _channels("conv2d_input_grad", channels, w.shape[1], w.shape[0], attrs["groups"])
     expected = _conv_extents("conv2d_input_grad", attrs["size"], w.shape[2:], attrs)
     if g.shape[1:] != (w.shape[0], *expected):
@@ -385,7 +377,7 @@ def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorTyp
     x, g = inputs
     groups = attrs["groups"]
     channels, maps = x.shape[1], g.shape[1]
-    per_group = int(channels) // groups if groups >= 1 else 0  # type: ignore[arg-type]
+    per_group = channels // groups if isinstance(channels, int) and groups >= 1 else channels
     _channels("conv2d_weight_grad", channels, per_group, maps, groups)
     expected = _conv_extents("conv2d_weight_grad", x.shape[2:], attrs["window"], attrs)
     if g.shape[0] != x.shape[0] or g.shape[2:] != expected:

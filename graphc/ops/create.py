@@ -7,6 +7,7 @@ threads, layout or batch splits.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import DType, N, Shape, TensorType, normalize_axis
+from graphc.ir.types import DType, N, Shape, TensorType, normalize_axis, whole_numbers
 from graphc.ops.op import Op, sample
 from graphc.ops.scalar import Value, Vocabulary
 
@@ -29,6 +30,19 @@ def _declared(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     return TensorType(attrs["dtype"], attrs["shape"])
 
 
+def plain_number(value: object, what: str) -> float | int | bool:
+    """`value` as a Python number. Raises GraphcError for anything but a number."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, float | int):
+        raise GraphcError(
+            f"{what} {value!r} is not a number", remedy="give a number, or a traced tensor"
+        )
+    if isinstance(value, int) and abs(value) > 2**63:
+        raise GraphcError(f"{what} {value} is beyond 64 bits", remedy="give a smaller number")
+    return value
+
+
 def _full_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     value, dtype = attrs["value"], attrs["dtype"]
     kind = float if dtype.is_float else bool if dtype is DType.bool else int
@@ -36,16 +50,21 @@ def _full_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
         raise GraphcError(
             f"full: value {value!r} is not a {kind.__name__}, as {dtype} needs", remedy="convert it"
         )
+    if kind is int and not -(2 ** (8 * dtype.itemsize - 1)) <= value < 2 ** (
+        8 * dtype.itemsize - 1
+    ):
+        raise GraphcError(f"full: {value} is out of the range of {dtype}", remedy="use i64")
     return _declared(inputs, attrs)
 
 
 def full(value: float | int | bool, *, shape: Shape = (), dtype: DType = DType.f32) -> Node:
     """A tensor whose elements all are `value`."""
+    value = plain_number(value, "full: value")
     if dtype.is_float:
         value = float(value)
     elif dtype is DType.bool:
         value = bool(value)
-    elif int(value) == value:
+    elif math.isfinite(value) and int(value) == value:
         value = int(value)
     else:
         raise GraphcError(
@@ -79,6 +98,8 @@ def iota(*, axis: int, shape: Shape, dtype: DType = DType.i32) -> Node:
 
 def _iota_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     normalize_axis(attrs["axis"], len(attrs["shape"]), "iota")
+    if attrs["dtype"] is DType.bool:
+        raise GraphcError("iota: positions are not bool", remedy="use i32, i64, f32 or f64")
     return _declared(inputs, attrs)
 
 
@@ -175,6 +196,7 @@ def random_uniform(key: Node, *, shape: Shape, stream: int = 0) -> Node:
 def _random_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     if inputs[0].dtype is not DType.i32 or inputs[0].shape != ():
         raise GraphcError(f"random_uniform: the key is {inputs[0]}", remedy="give an i32[] key")
+    whole_numbers((attrs["stream"],), "random_uniform: stream", least=0)
     return TensorType(DType.f32, attrs["shape"])
 
 

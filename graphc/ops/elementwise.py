@@ -10,7 +10,7 @@ from graphc.base.errors import GraphcError
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.rewrite import Rule
 from graphc.ir.types import DType, TensorType
-from graphc.ops.create import full
+from graphc.ops.create import full, plain_number
 from graphc.ops.families import BINARY_SAMPLES, Operand, elementwise
 from graphc.ops.op import Builder, Op, common_layout, sample
 
@@ -144,7 +144,8 @@ POWER: Op = elementwise(
               _like(0.0, g)),
     ),
     doc="x to the power of y, as C's pow. The gradient for y is taken as 0 where x is not above 0.",
-    rules=(Rule("power-one", "power(x, 1)", "x"), Rule("power-two", "power(x, 2)", "mul(x, x)")),
+    rules=(Rule("power-one", "power(x, 1)", "x"),
+           Rule("power-two", "power(x, 2)", "mul(x, x)", ulps=1)),
 )  # fmt: skip
 power: Builder = POWER.build
 
@@ -174,7 +175,7 @@ LEAKY_RELU: Op = elementwise(
 
 def leaky_relu(x: Node, *, slope: float = 0.01) -> Node:
     """x where it is not below 0, slope * x elsewhere."""
-    built: Node = LEAKY_RELU.build(x, slope=float(slope))
+    built: Node = LEAKY_RELU.build(x, slope=float(plain_number(slope, "leaky_relu: slope")))
     return built
 
 
@@ -287,6 +288,8 @@ def _cast_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 def cast(x: Node, *, dtype: DType) -> Node:
     """x in another dtype; floats to integers round towards zero, anything but 0 is true."""
+    if not isinstance(dtype, DType):
+        raise GraphcError(f"cast: {dtype!r} is no dtype", remedy="use DType.f32, for example")
     return x if x.tensor.dtype is dtype else make(CAST, (x,), {"dtype": dtype})
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import Dim, DType, TensorType, window_extent
+from graphc.ir.types import Dim, DType, TensorType, whole_numbers, window_extent
 from graphc.ops.contractions import Pair, check_window_attrs, padding4, pair
 from graphc.ops.create import iota
 from graphc.ops.elementwise import cast, div, minimum, mul, sub
@@ -83,7 +83,7 @@ def window_attrs(
     if not ceil_mode:
         return attrs
     top, bottom, left, right = attrs["padding"]
-    numbers = [int(s) for s in size]  # type: ignore[arg-type]
+    numbers = whole_numbers(size, f"{what}: height and width", count=2)
     reach = [
         (count - 1) * s + w for count, s, w in
         zip(pooled_extents(what, numbers, attrs, True), attrs["stride"], attrs["window"],

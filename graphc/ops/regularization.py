@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from graphc.base.errors import GraphcError
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import DType, TensorType
-from graphc.ops.create import full, random_uniform
+from graphc.ir.types import DType, TensorType, whole_numbers
+from graphc.ops.create import full, plain_number, random_uniform
 from graphc.ops.elementwise import less_equal, mul, where
 from graphc.ops.families import layer, require_dtype
 from graphc.ops.op import Op, sample
@@ -19,6 +19,7 @@ def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     require_dtype("dropout", x, "float")
     if key.dtype is not DType.i32 or key.shape != ():
         raise GraphcError(f"dropout: the key is {key}", remedy="give an i32[] key")
+    whole_numbers((attrs["stream"],), "dropout: stream", least=0)
     if not 0.0 <= attrs["rate"] < 1.0:
         raise GraphcError(
             f"dropout: rate {attrs['rate']} is not in [0, 1)", remedy="use for example 0.5"
@@ -31,7 +32,9 @@ def dropout(x: Node, key: Node, *, rate: float, stream: int = 0) -> Node:
 
     key: an i32 scalar; `stream` tells several dropouts with one key apart.
     """
-    return make(DROPOUT, (x, key), {"rate": float(rate), "stream": stream})
+    return make(
+        DROPOUT, (x, key), {"rate": float(plain_number(rate, "dropout: rate")), "stream": stream}
+    )
 
 
 def _decompose(x: Node, key: Node, *, rate: float, stream: int) -> Node:

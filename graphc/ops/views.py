@@ -21,6 +21,7 @@ from graphc.ir.types import (
     normalize_axes,
     normalize_axis,
     shape_text,
+    whole_numbers,
 )
 from graphc.ops.create import full, iota
 from graphc.ops.op import Access, Op, common_layout, sample
@@ -51,6 +52,7 @@ def broadcast(x: Node, *, shape: Shape, axes: Sequence[int] | None = None) -> No
     if axes is None:
         broadcast_shapes([x.tensor.shape, shape], "broadcast")
         axes = range(len(shape) - x.tensor.rank, len(shape))
+    axes = whole_numbers(axes, "broadcast: axes")
     if x.tensor.shape == shape:
         return x
     if x.op.name == "full":
@@ -182,6 +184,9 @@ def slice(
 
     The batch axis stays whole (0, None, 1).
     """
+    for name, numbers in (("start", start), ("step", step or ())):
+        whole_numbers(numbers, f"slice: {name}")
+    whole_numbers([0 if e is None else e for e in stop], "slice: stop")
     steps = tuple(step) if step is not None else (1,) * len(start)
     if not len(start) == len(stop) == len(steps) == x.tensor.rank:
         raise GraphcError(
@@ -263,14 +268,16 @@ def pad(
 
     Negative numbers crop.
     """
+    for name, numbers in (("low", low), ("high", high), ("interior", interior or ())):
+        whole_numbers(numbers, f"pad: {name}")
     inner = tuple(interior) if interior is not None else (0,) * len(low)
     if not len(low) == len(high) == len(inner) == x.tensor.rank:
         raise GraphcError(f"pad: {len(low)} numbers for {x.type}", remedy="give one for each axis")
     if not any((*low, *high, *inner)):
         return x
-    fill: float | int = float(value) if x.tensor.dtype.is_float else int(value)
+    filled = full(value, dtype=x.tensor.dtype).attrs["value"]
     return make(
-        PAD, (x,), {"low": tuple(low), "high": tuple(high), "interior": inner, "value": fill}
+        PAD, (x,), {"low": tuple(low), "high": tuple(high), "interior": inner, "value": filled}
     )
 
 
@@ -471,11 +478,10 @@ def _concat_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 def concat(*xs: Node, axis: int) -> Node:
     """Tensors joined along `axis`."""
-    if len(xs) == 1:
-        return xs[0]
-    return make(
-        CONCAT, xs, {"axis": normalize_axis(axis, xs[0].tensor.rank if xs else 0, "concat")}
-    )
+    if not xs:
+        raise GraphcError("concat: nothing to join", remedy="give at least one tensor")
+    at = normalize_axis(axis, xs[0].tensor.rank, "concat")
+    return xs[0] if len(xs) == 1 else make(CONCAT, xs, {"axis": at})
 
 
 def _concat_decompose(*xs: Node, axis: int) -> Node:

@@ -48,13 +48,15 @@ class _Fuser:
         self.size: dict[Node, int] = {}
         self.stored: set[Node] = set()
         self.epilogue: set[Node] = set()
+        self.home: dict[Node, Node] = {}
+        self.kernels: dict[Node, set[Node]] = {}
         for node in graph.nodes:
             if family_of(node) not in ("input", "structure", "alias") and self._needs_memory(node):
                 self.stored.add(node)
 
     def result(self) -> Graph:
-        members = self._grow()
-        return self._rebuild(members)
+        self._grow()
+        return self._rebuild(self.home)
 
     # -- what needs memory -------------------------------------------------------------------------------------------
 
@@ -139,27 +141,25 @@ class _Fuser:
 
     # -- growing kernels forwards ------------------------------------------------------------------------------------
 
-    def _grow(self) -> dict[Node, Node]:
-        """Member -> the first node of its kernel, for every stored node and what joined it."""
-        home: dict[Node, Node] = {}
+    def _grow(self) -> None:
+        """Finds every kernel: a stored node and the elementwise readers that join it."""
         for node in self.graph.nodes:
-            if node not in self.stored or node in home:
+            if node not in self.stored or node in self.home:
                 continue
-            home[node] = node
             group = {node}
+            self.home[node], self.kernels[node] = node, group
             changed = True
             while changed and len(group) < LARGEST_GROUP:
                 changed = False
                 for member in sorted(group, key=self.position.__getitem__):
                     for user in self.users[member]:
-                        if user not in group and user not in home and self._may_join(user, node, group, home):
+                        if user not in self.home and self._may_join(user, node, group):
                             group.add(user)
-                            home[user] = node
+                            self.home[user] = node
                             changed = True
-            self._trim(node, group, home)
-        return home
+            self._trim(node, group)
 
-    def _may_join(self, user: Node, first: Node, group: set[Node], home: dict[Node, Node]) -> bool:
+    def _may_join(self, user: Node, first: Node, group: set[Node]) -> bool:
         if family_of(user) != "elementwise" or user.tensor.shape != first.tensor.shape:
             return False
         outside = [i for i in user.inputs if i not in group]
@@ -171,19 +171,22 @@ class _Fuser:
         return sum(1 for m in group if m in self.outputs or (m in self.stored and any(u not in group for u in self.users[m])))
 
     def _depends_on(self, node: Node, group: set[Node]) -> bool:
+        """Whether `node` needs `group`, kernels taken whole: what one member needs, all of its kernel wait for."""
         lowest = min(self.position[m] for m in group)
         stack, seen = [node], set()
         while stack:
             current = stack.pop()
             if current in group:
                 return True
-            if current in seen or self.position[current] < lowest:
+            if current in seen:
                 continue
-            seen.add(current)
-            stack.extend(current.inputs)
+            kernel = self.kernels.get(self.home.get(current, current), {current})
+            seen |= kernel
+            if max(self.position[m] for m in kernel) > lowest:
+                stack.extend(i for m in kernel for i in m.inputs)
         return False
 
-    def _trim(self, first: Node, group: set[Node], home: dict[Node, Node]) -> None:
+    def _trim(self, first: Node, group: set[Node]) -> None:
         """Nodes that joined but whose value is only wanted outside, where it would be computed anyway, leave again."""
         while True:
             loose = [
@@ -194,7 +197,7 @@ class _Fuser:
                 return
             for member in loose:
                 group.discard(member)
-                del home[member]
+                del self.home[member]
 
     # -- rebuilding --------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Simplification: rules declared on the ops, constant folding, and a few steps beyond algebra.
 
-Every rule but those of `FASTMATH` keeps the very bits, -0.0, nan and infinities included, so it is
-always safe: x * 1 -> x and x + (-0.0) -> x, but neither x * 0 -> 0 (nan) nor x + 0.0 -> x (-0.0).
+Every rule but those of `FASTMATH` keeps the very bits, -0.0, nan and infinities included (x * x for
+power(x, 2) is the one exception: it is the better rounded), so it is always safe: x * 1 -> x and
+x + (-0.0) -> x, but neither x * 0 -> 0 (nan) nor x + 0.0 -> x (-0.0).
 A sum starts at +0.0 and rounds in an order of its own, so it is only folded where no order rounds.
 The pass knows no op by name but in its rules; rules about views are in `view_rules`.
 """

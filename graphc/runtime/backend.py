@@ -32,6 +32,10 @@ class Runner(ABC):
         """What runs: per kernel the ops fused, the algorithm, FLOPs and bytes."""
         return "interpreted op by op in numpy"
 
+    def report(self) -> dict[str, Any]:
+        """What preparing has cost so far: seconds by "phases" (a mapping), and "planned_bytes"."""
+        return {"phases": {}, "planned_bytes": 0}
+
 
 class Backend(ABC):
     """Turns graphs into runners."""
@@ -41,6 +45,10 @@ class Backend(ABC):
     @abstractmethod
     def prepare(self, graph: Graph, threads: int | None) -> Runner:
         """A runner for `graph`; work may be put off to the first run."""
+
+    def describe(self) -> dict[str, Any]:
+        """What it generates code with and for, as plain data: versions, processor, vectors."""
+        return {}
 
 
 @cache

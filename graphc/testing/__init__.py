@@ -13,7 +13,7 @@ from graphc.testing.draw import draw, random_inputs, sample_inputs
 from graphc.testing.generate import random_graph
 from graphc.testing.gradients import GradientCheck, check_grads
 from graphc.testing.oracle import Expectation, compare
-from graphc.testing.retype import retype
+from graphc.passes.retype import retype
 
 if TYPE_CHECKING:
     from graphc.testing.strategies import graphs

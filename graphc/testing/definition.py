@@ -8,7 +8,7 @@ hold it against the first without any backend.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,11 @@ def _shift_right(x: Array, bits: Array) -> Array:
     return (x.view(np.uint32) >> np.asarray(bits).view(np.uint32)).view(np.int32)
 
 
-UNARY = {
+UNARY: dict[str, Callable[..., Any]] = {
     "neg": np.negative, "abs": np.abs, "exp": np.exp, "log": np.log, "sqrt": np.sqrt,
     "tanh": np.tanh, "sigmoid": _sigmoid, "floor": np.floor, "logical_not": np.logical_not,
 }  # fmt: skip
-BINARY = {
+BINARY: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,
     "maximum": np.maximum, "minimum": np.minimum, "pow": np.power, "less": np.less,
     "less_equal": np.less_equal, "equal": np.equal, "not_equal": np.not_equal,

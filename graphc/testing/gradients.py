@@ -23,7 +23,7 @@ from graphc.ops.create import full
 from graphc.ops.elementwise import add, mul
 from graphc.ops.reductions import sum as sum_of
 from graphc.passes.autodiff import gradients
-from graphc.testing.retype import retype
+from graphc.passes.retype import retype
 from graphc.tracing.trace import trace_callable
 
 Array = np.ndarray[Any, Any]

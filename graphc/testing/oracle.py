@@ -23,7 +23,7 @@ from graphc.ir.types import DType
 from graphc.ops.interpret import evaluate, interpret
 from graphc.ops.op import Op, op_of
 from graphc.ops.scalar import COMPARISONS, LOGICAL, CountOperations, Value
-from graphc.testing.retype import retype
+from graphc.passes.retype import retype
 
 Array = np.ndarray[Any, Any]
 INPUT_NOISE = 1e-6

@@ -220,6 +220,19 @@ class Model:
         """The compiled graph of that name: "forward", "train" or "evaluate"."""
         return self._engine.executable(name)
 
+    def report(self) -> dict[str, Any]:
+        """What compiling has cost so far, summed over everything that has run.
+
+        "phases": seconds by phase of the compiler. "planned_bytes": of the arenas in which what is
+        computed on the way lives.
+        """
+        reports = [e.runner.report() for e in self._engine.executables.values()]
+        phases: dict[str, float] = {}
+        for report in reports:
+            for phase, seconds in report["phases"].items():
+                phases[phase] = phases.get(phase, 0.0) + seconds
+        return {"phases": phases, "planned_bytes": sum(r["planned_bytes"] for r in reports)}
+
 
 def load(path: str | os.PathLike[str], backend: str = "llvm", threads: int | None = None) -> Model:
     """The model that `Model.save` wrote to `path`, to predict with.

@@ -31,9 +31,7 @@ def _combined(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
         ),
         st.tuples(inner, numbers).map(lambda p: (p[0][0] * p[1], lambda at: p[0][1](at) * p[1])),
         st.tuples(inner, numbers).map(lambda p: (p[1] - p[0][0], lambda at: p[1] - p[0][1](at))),
-        st.tuples(inner, divisors).map(
-            lambda p: (p[0][0] // p[1], lambda at: p[0][1](at) // p[1])
-        ),
+        st.tuples(inner, divisors).map(lambda p: (p[0][0] // p[1], lambda at: p[0][1](at) // p[1])),
         st.tuples(inner, divisors).map(lambda p: (p[0][0] % p[1], lambda at: p[0][1](at) % p[1])),
     )
 

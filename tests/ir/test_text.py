@@ -36,7 +36,8 @@ def test_names_comments_and_space_are_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["0.weight", "a b", 'quo"te', "back\\slash", "new\nline", "ünï", "%", "", "tab\t", "\x7f"]
+    "name",
+    ["0.weight", "a b", 'quo"te', "back\\slash", "new\nline", "ünï", "%", "", "tab\t", "\x7f"],
 )
 def test_any_name_reads_back(name: str) -> None:
     x = make_input(name, parse_type("f32[2]"))

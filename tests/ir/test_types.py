@@ -43,7 +43,12 @@ def test_the_text_of_a_type_reads_back(type: TensorType) -> None:
 
 @pytest.mark.parametrize(
     ("text", "shape"),
-    [("f32[]", ()), ("i64[ N , 3 ]", (N, 3)), ("  bool[0]  ", (0,)), ("f64[2147483647]", (2**31 - 1,))],
+    [
+        ("f32[]", ()),
+        ("i64[ N , 3 ]", (N, 3)),
+        ("  bool[0]  ", (0,)),
+        ("f64[2147483647]", (2**31 - 1,)),
+    ],
 )
 def test_types_that_parse(text: str, shape: object) -> None:
     assert parse_type(text).shape == shape

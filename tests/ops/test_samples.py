@@ -122,7 +122,9 @@ def test_the_loops_that_an_op_declares_mean_what_numpy_says(op: Op, sample: Samp
     node = graph.outputs[0]
     if node.op is not op:  # the builder found something simpler, such as a constant
         return
-    operands = interpret(Graph("operands", graph.inputs, node.inputs), arrays, n) if node.inputs else []
+    operands = (
+        interpret(Graph("operands", graph.inputs, node.inputs), arrays, n) if node.inputs else []
+    )
     found = by_definition(node, operands, n)
     Expectation(graph, arrays, n).check([found], f"the definition of {op.name}")
 

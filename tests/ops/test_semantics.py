@@ -107,7 +107,12 @@ def test_signs_of_zero_survive(backend: str) -> None:
 def test_functions_at_the_edges_of_their_domain(backend: str) -> None:
     x = np.array([NAN, INF, -INF, 0.0, -0.0, -1.0, 100.0, -200.0, 1e-30], np.float32)
     with np.errstate(all="ignore"):
-        for build, numpy in ((e.exp, np.exp), (e.log, np.log), (e.sqrt, np.sqrt), (e.tanh, np.tanh)):
+        for build, numpy in (
+            (e.exp, np.exp),
+            (e.log, np.log),
+            (e.sqrt, np.sqrt),
+            (e.tanh, np.tanh),
+        ):
             np.testing.assert_allclose(_run(backend, build, x), numpy(x), rtol=1e-6, atol=1e-37)
     _same(_run(backend, e.sigmoid, x[:5]), [NAN, 1, 0, 0.5, 0.5])
 

@@ -43,9 +43,20 @@ DISTANCE = """graph distance(%x: f32[N,3], %w: parameter f32[3]) {
   return %d
 }"""
 
+NUMBERS = """graph numbers(%x: f32[3]) {
+  %a = full() {dtype=f32, shape=(3,), value=3.0} : f32[3]
+  %b = full() {dtype=f32, shape=(3,), value=0.3} : f32[3]
+  %zero = full() {dtype=f32, shape=(3,), value=0.0} : f32[3]
+  %c = mul(%x, %a) : f32[3]
+  %d = mul(%c, %b) : f32[3]
+  %e = mul(%x, %zero) : f32[3]
+  %f = add(%d, %e) : f32[3]
+  return %f
+}"""
+
 CASES = {
     "simplify": (ALGEBRA, "simplify"),
-    "simplify_fastmath": (ALGEBRA, "simplify{fastmath=True}"),
+    "simplify_fastmath": (NUMBERS, "simplify{fastmath=True}"),
     "decompose": (DENSE, "decompose"),
     "differentiate": (DENSE, "differentiate"),
     "differentiate_simplify": (DISTANCE, "differentiate,decompose,simplify"),

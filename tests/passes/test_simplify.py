@@ -21,7 +21,8 @@ from graphc.ops.interpret import interpret
 from graphc.ops.op import Op
 from graphc.passes.simplify import FASTMATH, Simplify, cost, rules
 
-SPECIAL = (-0.0, 0.0, 1.0, -1.0, 2.5, -3.75, 1e-40, -1e-40, 3e38, -3e38, np.inf, -np.inf, np.nan)
+ROUNDED = (0.1, -1 / 3, 1.2345678, -7.7e11, 3.3e-20)
+SPECIAL = (-0.0, 0.0, 1.0, -1.0, -3.75, *ROUNDED, 1e-40, 3e38, -3e38, np.inf, -np.inf, np.nan)
 ORDINARY = (1.5, -2.25, 0.625, -0.75, 3.0)
 INTEGERS = (0, 1, -1, 7, -(2**31), 2**31 - 1)
 EVERY = (*rules(), *FASTMATH)

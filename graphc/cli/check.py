@@ -1,0 +1,62 @@
+"""Compare the gradient of every parameter of a network, in f64, with finite differences along
+random directions, and print the worst relative error of each. Ends with 1 if one is too large."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+
+from graphc.base.errors import GraphcError
+from graphc.cli.networks import add_network, training_model
+from graphc.cli.output import print_json, print_rich
+from graphc.inspect.render import table
+from graphc.ir.graph import Graph
+from graphc.testing.draw import random_inputs
+from graphc.testing.gradients import check_grads
+from graphc.train.engine import Engine
+
+TOLERANCE = 1e-5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    add_network(parser)
+    parser.add_argument("--backend", default="numpy", help="which one computes (default: numpy)")
+    parser.add_argument("--samples", type=int, default=2, help="of the batch (default: 2)")
+    parser.add_argument(
+        "--directions", type=int, default=2, help="random ones for each parameter (default: 2)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and directions")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help=f"of the relative error (default: {TOLERANCE:g})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints one error for each parameter; returns 1 if any is above the tolerance."""
+    for option in ("samples", "directions"):
+        if getattr(arguments, option) < 1:
+            raise GraphcError(
+                f"--{option} {getattr(arguments, option)}", remedy="give a number above 0"
+            )
+    errors = _errors(arguments)
+    worst = max(errors.values())
+    passed = worst <= arguments.tolerance
+    if arguments.json:
+        facts = {"net": arguments.net, "tolerance": arguments.tolerance, "passed": passed}
+        print_json({**facts, "worst": worst, "errors": errors})
+        return 0 if passed else 1
+    rows = [
+        (name, f"{error:.1e}", "" if error <= arguments.tolerance else "too large")
+        for name, error in errors.items()
+    ]
+    columns = ("parameter", "relative error", "")
+    print_rich(table(f"gradients of {arguments.net}", columns, rows, numbers=columns[1:2]))
+    verdict = "every gradient is right" if passed else "a gradient is wrong"
+    print(f"{verdict}: the worst error is {worst:.1e}, {arguments.tolerance:g} is allowed")
+    return 0 if passed else 1
