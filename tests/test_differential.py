@@ -20,7 +20,9 @@ from graphc.ir.types import DType
 from graphc.ops.interpret import interpret
 from graphc.ops.op import Op
 from graphc.passes import catalog
-from graphc.passes.base import PASSES
+from graphc.passes.base import PASSES, Pipeline
+from graphc.passes.pipelines import BACKEND
+from graphc.passes.simplify import Simplify
 from graphc.testing import Expectation, check_grads, graphs, random_graph, random_inputs
 
 CHUNKS = 20
@@ -30,7 +32,7 @@ BATCHES = (1, 2, 3, 5, 16, 19, 33)
 THREADS = (1, 2, 3)
 
 catalog.load()
-EQUIVALENT = sorted(name for name, kind in PASSES.items() if not kind.changes_values)
+PIPELINES = (Pipeline((Simplify(),)), *BACKEND.values())
 Arrays = dict[str, np.ndarray]
 
 
@@ -52,6 +54,19 @@ def _told(seed: int, what: str, graph: Graph, error: Exception) -> AssertionErro
     return AssertionError(f"seed {seed}, {what}: {type(error).__name__}: {error}\n{graph}")
 
 
+def _steps(graph: Graph) -> dict[str, Graph]:
+    """What every pass of every pipeline makes of `graph`, each but once."""
+    found: dict[str, Graph] = {}
+    for pipeline in PIPELINES:
+        changed, done = graph, ""
+        for step in pipeline.passes:
+            before, changed = changed, step.run(changed)
+            done = f"{done},{step}".lstrip(",")
+            if changed is not before and changed not in found.values():
+                found[done] = changed
+    return found
+
+
 def _run(graph: Graph, backend: str, threads: int, inputs: Arrays) -> tuple[Any, ...]:
     result = gc.compile(graph, backend, threads=threads)(**inputs)
     return result if isinstance(result, tuple) else (result,)
@@ -66,10 +81,8 @@ def test_text_and_passes_keep_the_meaning(chunk: int, request: pytest.FixtureReq
             assert gc.parse(str(graph)) is graph, "the text reads back as another graph"
             gc.verify(graph)
             expected = Expectation(graph, inputs, n, seed=seed)
-            for what in EQUIVALENT:
-                changed = PASSES[what]().run(graph)
+            for what, changed in _steps(graph).items():
                 gc.verify(changed)
-                assert gc.parse(str(changed)) is changed, "the text reads back as another graph"
                 expected.check(interpret(changed, inputs, n), f"after {what}")
         except Exception as error:
             raise _told(seed, what, graph, error) from error
@@ -93,6 +106,11 @@ def test_backends_keep_the_meaning_with_the_same_bits_at_any_number_of_threads(
             assert left == kept, "an input was written to"
         except Exception as error:
             raise _told(seed, backend, graph, error) from error
+
+
+def test_every_pass_that_keeps_the_meaning_is_in_a_pipeline_that_is_tested() -> None:
+    tested = {step.name for pipeline in PIPELINES for step in pipeline.passes}
+    assert {name for name, kind in PASSES.items() if not kind.changes_values} == tested
 
 
 def _smooth_enough(graph: Graph) -> bool:
@@ -132,6 +150,6 @@ def test_graphs_that_shrink(graph: Graph, seed: int) -> None:
     inputs = random_inputs(graph, 1, np.random.default_rng(seed))
     expected = Expectation(graph, inputs, 1, seed=seed)
     expected.check(_run(graph, "numpy", 1, inputs), "numpy")
-    for name in EQUIVALENT:
-        expected.check(interpret(PASSES[name]().run(graph), inputs, 1), f"after {name}")
+    for name, changed in _steps(graph).items():
+        expected.check(interpret(changed, inputs, 1), f"after {name}")
     assert gc.parse(str(graph)) is graph

@@ -24,11 +24,10 @@ class Interpreter(Runner):
         self.graph = graph
 
     def run(self, inputs: Mapping[str, Array], n: int) -> list[Array]:
-        outputs = interpret(self.graph, inputs, n)
+        outputs = [np.array(o, order="C") for o in interpret(self.graph, inputs, n)]
         for output, source in self.graph.donations:
-            target = inputs[self.graph.inputs[source].attrs["name"]]
-            target[...] = outputs[output]
-        return [np.ascontiguousarray(o).reshape(o.shape) for o in outputs]
+            inputs[self.graph.inputs[source].attrs["name"]][...] = outputs[output]
+        return outputs
 
 
 class NumpyBackend(Backend):

@@ -15,7 +15,6 @@ from graphc.inspect.render import table
 from graphc.ir.graph import Graph
 from graphc.testing.draw import random_inputs
 from graphc.testing.gradients import check_grads
-from graphc.train.engine import Engine
 
 TOLERANCE = 1e-5
 
@@ -60,3 +59,25 @@ def run(arguments: argparse.Namespace) -> int:
     verdict = "every gradient is right" if passed else "a gradient is wrong"
     print(f"{verdict}: the worst error is {worst:.1e}, {arguments.tolerance:g} is allowed")
     return 0 if passed else 1
+
+
+def _errors(arguments: argparse.Namespace) -> dict[str, float]:
+    """The worst relative error of each parameter's gradient over all directions."""
+    model = training_model(arguments.net, backend=arguments.backend, seed=arguments.seed)
+    evaluation = model.executable("evaluate").graph
+    loss = Graph(f"loss_of_{arguments.net}", evaluation.inputs, evaluation.outputs[:1])
+    worst = dict.fromkeys(model.params, 0.0)
+    for direction in range(arguments.directions):
+        seed = arguments.seed + direction
+        inputs = random_inputs(loss, arguments.samples, np.random.default_rng(seed)) | model.params
+        found = check_grads(
+            loss,
+            inputs,
+            order=1,
+            backend=arguments.backend,
+            seed=seed,
+            wrt=list(worst),
+            tolerance=math.inf,  # what is too large is for the table to say, not for an error
+        )
+        worst = {name: max(worst[name], found.first[name]) for name in worst}
+    return worst

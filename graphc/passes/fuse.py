@@ -50,6 +50,7 @@ class _Fuser:
         self.epilogue: set[Node] = set()
         self.home: dict[Node, Node] = {}
         self.kernels: dict[Node, set[Node]] = {}
+        self.read: set[Node] = set()
         for node in graph.nodes:
             if family_of(node) not in ("input", "structure", "alias") and self._needs_memory(node):
                 self.stored.add(node)
@@ -180,7 +181,8 @@ class _Fuser:
                 return True
             if current in seen:
                 continue
-            kernel = self.kernels.get(self.home.get(current, current), {current})
+            stored = current in self.stored and current in self.home
+            kernel = self.kernels[self.home[current]] if stored else {current}
             seen |= kernel
             if max(self.position[m] for m in kernel) > lowest:
                 stack.extend(i for m in kernel for i in m.inputs)
@@ -207,6 +209,8 @@ class _Fuser:
             if node in home:
                 groups.setdefault(home[node], []).append(node)
         order = self._order(groups, home)
+        for item in order:
+            self.read.update(self._sources(groups.get(item, [item])))
         new: dict[Node, Node] = {node: node for node in self.graph.inputs}
         for item in order:
             if item in groups:
@@ -253,11 +257,7 @@ class _Fuser:
         return list(found)
 
     def _emit(self, members: list[Node], home: dict[Node, Node], new: dict[Node, Node]) -> None:
-        inside = set(members)
-        results = [
-            m for m in members
-            if m in self.outputs or (m in self.stored and any(u not in inside for u in self.users[m]))
-        ]  # fmt: skip
+        results = [m for m in members if m in self.outputs or m in self.read]
         sources = self._sources(members)
         stand_ins = {s: make_input(f"in{k}", new[s].tensor) for k, s in enumerate(sources)}
         copies: dict[Node, Node] = dict(stand_ins)

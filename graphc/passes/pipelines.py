@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphc.passes.base import Pipeline
 from graphc.passes.decompose import Decompose
 from graphc.passes.fuse import Fuse
+from graphc.passes.in_place import InPlace
 from graphc.passes.layout import BatchLast, PadWindows
 from graphc.passes.outputs import SeparateOutputs
 from graphc.passes.simplify import Simplify
@@ -14,7 +15,8 @@ SMALL = Pipeline((
     Simplify(),  # before fusion, so that no kernel computes what a rule removes
     PadWindows(),  # rows of pixels run in lanes, and lanes have no ends to test for
     SeparateOutputs(),  # every output gets memory of its own
-    Fuse(),  # last: nodes become kernels
+    Fuse(),  # nodes become kernels
+    InPlace(),  # last: it asks which kernel reads what another overwrites
 ))  # fmt: skip
 
 LARGE = Pipeline((
@@ -24,6 +26,7 @@ LARGE = Pipeline((
     PadWindows(),  # after the layout, which decides where padding is in the way
     SeparateOutputs(),
     Fuse(),
+    InPlace(),
 ))  # fmt: skip
 
 BACKEND = {"small": SMALL, "large": LARGE}

@@ -1,0 +1,79 @@
+"""Which donated inputs may be overwritten by the kernel that computes their new value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node
+from graphc.ops.elementwise import copy
+from graphc.ops.op import family_of
+from graphc.passes.base import Pass
+from graphc.passes.plan_memory import is_kernel, source_of
+
+
+@dataclass(frozen=True)
+class InPlace(Pass):
+    """A new value that would overwrite what is still to be read is computed beside it and copied at the end.
+
+    It is in the way if a kernel that comes later reads the old value, or if the kernel itself reads
+    other elements of it than the one it writes.
+
+    return matmul(w, w) into w  ->  return copy(matmul(w, w)) into w
+    """
+
+    name: ClassVar[str] = "in_place"
+
+    def run(self, graph: Graph) -> Graph:
+        users = graph.users()
+        outputs = list(graph.outputs)
+        for output, source in graph.donations:
+            kernel, _ = source_of(outputs[output])
+            old = graph.inputs[source]
+            if is_kernel(kernel) and (_moves(kernel, old) or _read_later(kernel, old, users)):
+                outputs[output] = copy(outputs[output])
+        if all(a is b for a, b in zip(outputs, graph.outputs, strict=True)):
+            return graph
+        return Graph(graph.name, graph.inputs, outputs, graph.donations)
+
+
+def _aliases(node: Node, users: dict[Node, list[Node]]) -> set[Node]:
+    """`node` and every other name of its memory."""
+    found, stack = {node}, [node]
+    while stack:
+        for user in users[stack.pop()]:
+            if not is_kernel(user) and user not in found:
+                found.add(user)
+                stack.append(user)
+    return found
+
+
+def _moves(kernel: Node, old: Node) -> bool:
+    """Whether `kernel` reads elements of `old` other than the one it writes."""
+    if not any(source_of(i)[0] is old for i in kernel.inputs):
+        return False
+    if kernel.op.name != "fused":
+        return family_of(kernel) != "elementwise"
+    body: Graph = kernel.attrs["body"]
+    inside = {b for b, i in zip(body.inputs, kernel.inputs, strict=True) if source_of(i)[0] is old}
+    renamed = any(i is not old for i in kernel.inputs if source_of(i)[0] is old)
+    return renamed or any(
+        family_of(node) != "elementwise" and any(i in inside for i in node.inputs) for node in body.nodes
+    )
+
+
+def _read_later(kernel: Node, old: Node, users: dict[Node, list[Node]]) -> bool:
+    """Whether something that depends on `kernel` reads `old`."""
+    names = _aliases(old, users)
+    seen: set[Node] = set()
+    stack = list(users[kernel])
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if is_kernel(node) and any(i in names for i in node.inputs):
+            return True
+        stack.extend(users[node])
+    return False
