@@ -1,4 +1,6 @@
-"""The LLVM backend: loops become LLVM IR with explicit vectors, compiled in memory for the host processor."""
+"""The LLVM backend: loops become LLVM IR with explicit vectors, compiled in memory for the host
+processor.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From LLVM text to callable code: target machines, verification, SROA, emission, and keeping code alive."""
+"""From LLVM text to callable code: target machines, verification, SROA, emission, and keeping
+code alive.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +65,13 @@ def target_machine(target: Target = HOST) -> Any:
     """An LLVM target machine; for the host with its exact name and features."""
     _initialize(bool(target.triple))
     if not target.triple:
-        features = ",".join(("+" if on else "-") + name for name, on in sorted(host_features().items()))
+        features = ",".join(
+            ("+" if on else "-") + name for name, on in sorted(host_features().items())
+        )
         found = llvm.Target.from_default_triple()
-        return found.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True)
+        return found.create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+        )
     found = llvm.Target.from_triple(target.triple)
     return found.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
 
@@ -73,7 +79,8 @@ def target_machine(target: Target = HOST) -> Any:
 def parsed(text: str, machine: Any) -> Any:
     """A verified module with its local arrays in registers.
 
-    Verifying comes first: LLVM would end the process on bad text. Raises InternalError with LLVM's message.
+    Verifying comes first: LLVM would end the process on bad text. Raises InternalError with LLVM's
+    message.
     """
     try:
         module = llvm.parse_assembly(text)
@@ -105,7 +112,9 @@ class Code:
         self.engine.finalize_object()
 
     def function(self, name: str, result: Any, *arguments: Any) -> Any:
-        """A function of the code as a ctypes callable (which releases Python's lock while it runs)."""
+        """A function of the code as a ctypes callable (which releases Python's lock while it
+        runs).
+        """
         address = self.engine.get_function_address(name)
         if not address:
             raise InternalError(f"the generated code has no function {name}")

@@ -1,11 +1,13 @@
-"""A whole step as one LLVM module: every kernel, and the function that runs them phase by phase on every thread."""
+"""A whole step as one LLVM module: every kernel, and the function that runs them phase by phase
+on every thread.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from graphc.loops.language import Kernel
-from graphc_llvm.kernel import KernelEmitter
+from graphc_llvm.kernel import ARGUMENTS, KernelEmitter
 from graphc_llvm.text import Module
 
 STEP = "step"
@@ -47,22 +49,24 @@ def yielding(triple: str) -> str:
 def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) -> str:
     """The text of a module with the function ``step(table, N, P, thread, threads, meeting)``.
 
-    table: an array of addresses. meeting: two words, 64 bytes apart, at which threads meet between phases.
-    clock: the place in the table of an array into which thread 0 writes the processor's cycle counter: before the
-    first kernel, then when each kernel, and the wait before it, is over (two a kernel).
+    table: an array of addresses. meeting: two words, 64 bytes apart, at which threads meet between
+    phases. clock: the place in the table of an array into which thread 0 writes the processor's
+    cycle counter: before the first kernel, then when each kernel, and the wait before it, is over
+    (two a kernel).
     """
     module = Module()
     declare_waiting(module, triple)
-    lines = [
-        f"define void @{STEP}(ptr %table, i64 %N, i64 %P, i64 %thread, i64 %threads, ptr %meeting) {{",
-        "entry:",
-    ]
+    arguments = f"ptr %table, {ARGUMENTS}, ptr %meeting"
+    lines = [f"define void @{STEP}({arguments}) {{", "entry:"]
     for number in sorted({p for c in calls for p in c.pointers}):
         lines.append(f"  %slot{number} = getelementptr ptr, ptr %table, i64 {number}")
         lines.append(f"  %p{number} = load ptr, ptr %slot{number}, align 8")
     if clock is not None:
         module.declare("llvm.readcyclecounter", "i64", ())
-        lines += [f"  %clockslot = getelementptr ptr, ptr %table, i64 {clock}", "  %clock = load ptr, ptr %clockslot"]
+        lines += [
+            f"  %clockslot = getelementptr ptr, ptr %table, i64 {clock}",
+            "  %clock = load ptr, ptr %clockslot",
+        ]
         lines += _timestamp(0)
     phase = 0
     for k, call in enumerate(calls):
@@ -94,7 +98,9 @@ def _timestamp(k: int) -> list[str]:
 
 
 def _meet(triple: str) -> str:
-    """Waits until every thread is here: the last to arrive turns the sense over; waiters spin, then yield."""
+    """Waits until every thread is here: the last to arrive turns the sense over; waiters spin,
+    then yield.
+    """
     return f"""define internal void @meet(ptr %meeting, i64 %threads) {{
 entry:
   %alone = icmp eq i64 %threads, 1

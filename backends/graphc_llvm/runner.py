@@ -1,4 +1,6 @@
-"""Running lowered graphs: variants by batch size, the arena, the table of addresses, and the one call a step."""
+"""Running lowered graphs: variants by batch size, the arena, the table of addresses, and the
+one call a step.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,14 @@ class Variant:
         self.emission_seconds = time.perf_counter() - begin
         begin = time.perf_counter()
         self.code = Code(self.text)
-        arguments = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+        arguments = (
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+        )
         self.step = self.code.function(STEP, None, *arguments)
         self.address = int(self.code.engine.get_function_address(STEP))
         self.compile_seconds = time.perf_counter() - begin
@@ -78,7 +87,11 @@ class Variant:
                 storages[earlier.node, k] = storage
         for k, node in enumerate(self.graph.inputs):
             storages[node, 0] = Storage("input", k, node.tensor)
-        read = step.node.inputs if step.node.op.name == "fused" else tuple(dict.fromkeys(step.node.inputs))
+        read = (
+            step.node.inputs
+            if step.node.op.name == "fused"
+            else tuple(dict.fromkeys(step.node.inputs))
+        )
         return (*(storages[source_of(i)] for i in read), *step.writes)
 
     def _slots(self) -> dict[Storage, int]:
@@ -125,7 +138,7 @@ class LLVMRunner(Runner):
         self.has_batch = any(i.tensor.batch_axis is not None for i in graph.inputs)
         self.making = threading.Lock()
         self.meeting = (ctypes.c_int64 * 24)()
-        self.donated = {output: source for output, source in graph.donations}
+        self.donated = dict(graph.donations)
         self.moved_inputs = {k: a for k, a in enumerate(map(_inner_batch, graph.inputs)) if a}
         self.moved_outputs = {k: a for k, a in enumerate(map(_inner_batch, graph.outputs)) if a}
 
@@ -146,7 +159,9 @@ class LLVMRunner(Runner):
         with workers.lock:
             prepared = variant.prepared.get(n)
             if prepared is None:
-                prepared = variant.prepared[n] = variant.prepare(n, self.threads, self.moved_outputs)
+                prepared = variant.prepared[n] = variant.prepare(
+                    n, self.threads, self.moved_outputs
+                )
             table = prepared.table
             bound = prepared.bound
             for k, node in enumerate(self.graph.inputs):
@@ -175,7 +190,9 @@ class LLVMRunner(Runner):
     def explain(self) -> str:
         lines = []
         for name, variant in self.variants.items():
-            lines.append(f"{name} batches: {len(variant.calls)} kernels in {variant.scheduled.phases} phases")
+            lines.append(
+                f"{name} batches: {len(variant.calls)} kernels in {variant.scheduled.phases} phases"
+            )
             lines.extend(_row(c.kernel, c.phase) for c in variant.calls)
         return "\n".join(lines) or "not compiled yet: run it once"
 
@@ -191,7 +208,9 @@ class LLVMRunner(Runner):
 
 
 def _inner_batch(node: Node) -> int:
-    """Where the batch axis of an input or output is, if not in front: native code keeps it outermost."""
+    """Where the batch axis of an input or output is, if not in front: native code keeps it
+    outermost.
+    """
     return node.tensor.batch_axis or 0
 
 
@@ -201,7 +220,9 @@ def _row(kernel: Kernel, phase: int) -> str:
 
 def available_threads() -> int:
     """Processors this process may use: its affinity, and the quota of its control group."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()

@@ -9,7 +9,14 @@ from graphc_llvm.text import Builder, Val, literal
 from graphc_llvm.vector_math import Arithmetic
 
 _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
-_INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "bit_xor": "xor", "shift_left": "shl", "shift_right": "lshr"}
+_INTEGER = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "bit_xor": "xor",
+    "shift_left": "shl",
+    "shift_right": "lshr",
+}
 _FLOAT_COMPARE = {"less": "olt", "less_equal": "ole", "equal": "oeq", "not_equal": "une"}
 _INTEGER_COMPARE = {"less": "slt", "less_equal": "sle", "equal": "eq", "not_equal": "ne"}
 _LOGIC = {"logical_and": "and", "logical_or": "or"}
@@ -17,7 +24,9 @@ _INTRINSIC = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor"}
 
 
 def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DType) -> Val:
-    """One function of the vocabulary; single numbers are spread where another argument is a vector."""
+    """One function of the vocabulary; single numbers are spread where another argument is a
+    vector.
+    """
     lanes = max(a.lanes for a in arguments)
     values = tuple(_in_lanes(builder, a, lanes) if lanes else a for a in arguments)
     first = values[0]
@@ -33,7 +42,9 @@ def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DTy
 
 
 def _in_lanes(builder: Builder, x: Val, lanes: int) -> Val:
-    """x in every lane. A condition becomes a mask by its bits, which costs no branch and no shuffle."""
+    """x in every lane. A condition becomes a mask by its bits, which costs no branch and no
+    shuffle.
+    """
     if x.lanes or x.dtype is not DType.bool or not x.text.startswith("%"):
         return builder.spread(x, lanes)
     bits = builder.new(f"sext i1 {x.text} to i{lanes}")
@@ -46,11 +57,19 @@ def _unary(builder: Builder, function: str, x: Val) -> Val:
     if function in _INTRINSIC and x.dtype.is_float:
         return Arithmetic(builder, x).intrinsic(_INTRINSIC[function], x)
     if function == "neg":
-        text = f"fneg {x.type} {x.text}" if x.dtype.is_float else f"sub {x.type} zeroinitializer, {x.text}"
+        text = (
+            f"fneg {x.type} {x.text}"
+            if x.dtype.is_float
+            else f"sub {x.type} zeroinitializer, {x.text}"
+        )
         text = text.replace("zeroinitializer", "0") if not x.lanes else text
         return Val(builder.new(text), x.dtype, x.lanes)
     if function == "logical_not":
-        return Val(builder.new(f"xor {x.type} {x.text}, {literal(True, x.dtype, x.lanes).text}"), x.dtype, x.lanes)
+        return Val(
+            builder.new(f"xor {x.type} {x.text}, {literal(True, x.dtype, x.lanes).text}"),
+            x.dtype,
+            x.lanes,
+        )
     raise InternalError(f"no code for {function} of {x.dtype}")
 
 
@@ -61,7 +80,11 @@ def _binary(builder: Builder, function: str, x: Val, y: Val, dtype: DType) -> Va
         return vector_math.power(builder, x, y)
     if function in _FLOAT_COMPARE:
         word, names = ("fcmp", _FLOAT_COMPARE) if x.dtype.is_float else ("icmp", _INTEGER_COMPARE)
-        return Val(builder.new(f"{word} {names[function]} {x.type} {x.text}, {y.text}"), DType.bool, x.lanes)
+        return Val(
+            builder.new(f"{word} {names[function]} {x.type} {x.text}, {y.text}"),
+            DType.bool,
+            x.lanes,
+        )
     names = _LOGIC if x.dtype is DType.bool else _FLOAT if x.dtype.is_float else _INTEGER
     if function not in names:
         raise InternalError(f"no code for {function} of {x.dtype}")
@@ -69,13 +92,19 @@ def _binary(builder: Builder, function: str, x: Val, y: Val, dtype: DType) -> Va
 
 
 def extreme(builder: Builder, function: str, x: Val, y: Val) -> Val:
-    """The larger or smaller; nan if either is: the comparison picks y where x is nan, the second select x."""
+    """The larger or smaller; nan if either is: the comparison picks y where x is nan, the
+    second select x.
+    """
     larger = function == "maximum"
     if not x.dtype.is_float:
         condition = f"icmp {'sgt' if larger else 'slt'}"
         test = builder.new(f"{condition} {x.type} {x.text}, {y.text}")
         boolean = Val(test, DType.bool, x.lanes)
-        return Val(builder.new(f"select {boolean.type} {test}, {x.type} {x.text}, {x.type} {y.text}"), x.dtype, x.lanes)
+        return Val(
+            builder.new(f"select {boolean.type} {test}, {x.type} {x.text}, {x.type} {y.text}"),
+            x.dtype,
+            x.lanes,
+        )
     a = Arithmetic(builder, x)
     chosen = a.select(a.compare("ogt" if larger else "olt", x, y), x, y)
     return a.select(a.compare("uno", x, x), x, chosen)
@@ -86,7 +115,11 @@ def _cast(builder: Builder, x: Val, dtype: DType) -> Val:
         return x
     zero = literal(0, x.dtype, x.lanes)
     if dtype is DType.bool:
-        text = f"fcmp une {x.type} {x.text}, {zero.text}" if x.dtype.is_float else f"icmp ne {x.type} {x.text}, {zero.text}"
+        text = (
+            f"fcmp une {x.type} {x.text}, {zero.text}"
+            if x.dtype.is_float
+            else f"icmp ne {x.type} {x.text}, {zero.text}"
+        )
         return Val(builder.new(text), dtype, x.lanes)
     to = Val("", dtype, x.lanes).type
     if x.dtype is DType.bool:

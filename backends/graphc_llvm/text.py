@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.ir.types import DType
 
-REGISTER = {DType.f32: "float", DType.f64: "double", DType.i32: "i32", DType.i64: "i64", DType.bool: "i1"}
+REGISTER = {
+    DType.f32: "float",
+    DType.f64: "double",
+    DType.i32: "i32",
+    DType.i64: "i64",
+    DType.bool: "i1",
+}
 MEMORY = REGISTER | {DType.bool: "i8"}
 MANGLED = {"float": "f32", "double": "f64", "i32": "i32", "i64": "i64", "i1": "i1", "i8": "i8"}
 
@@ -105,6 +112,12 @@ class Builder:
         listed = ", ".join(f"{t} {v}" for t, v in arguments)
         return self.new(f"call {result} {function}({listed})")
 
+    def shuffle(self, x: Val, y: Val, picks: Sequence[int]) -> Val:
+        """A vector of elements of x and y, by number; those of y count on from those of x."""
+        mask = f"<{len(picks)} x i32> <{', '.join(f'i32 {p}' for p in picks)}>"
+        text = self.new(f"shufflevector {x.type} {x.text}, {y.type} {y.text}, {mask}")
+        return Val(text, x.dtype, len(picks))
+
     def spread(self, value: Val, lanes: int) -> Val:
         """A single number in every lane; vectors stay."""
         if value.lanes == lanes:
@@ -114,4 +127,6 @@ class Builder:
         type = vector_type(REGISTER[value.dtype], lanes)
         first = self.new(f"insertelement {type} poison, {value.type} {value.text}, i32 0")
         zeros = f"<{lanes} x i32> zeroinitializer"
-        return Val(self.new(f"shufflevector {type} {first}, {type} poison, {zeros}"), value.dtype, lanes)
+        return Val(
+            self.new(f"shufflevector {type} {first}, {type} poison, {zeros}"), value.dtype, lanes
+        )

@@ -1,8 +1,10 @@
-"""The threads of a step: Python threads parked in native code, no operating system interface but Python's own.
+"""The threads of a step: Python threads parked in native code, no operating system interface but
+Python's own.
 
-A worker spins in native code for a short while after a step (so that a training loop never pays for waking it), then
-waits in Python, using no processor time. A step is announced by a counter; the caller is thread 0. One lock serialises
-steps; a worker may go to sleep only when it gets that lock, so no step can begin unseen. A forked child starts anew.
+A worker spins in native code for a short while after a step (so that a training loop never pays
+for waking it), then waits in Python, using no processor time. A step is announced by a counter;
+the caller is thread 0. One lock serialises steps; a worker may go to sleep only when it gets that
+lock, so no step can begin unseen. A forked child starts anew.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from graphc_llvm.text import Module
 
 SPINS = 12_000
 WORDS = 64
-# Words of the shared state, each on a cache line of its own; job words are written before the counter moves.
+# Words of the shared state, each on a cache line of its own; job words are written before the
+# counter moves.
 COUNTER, DONE, MEETING, FUNCTION = 0, 8, 16, 32
 
 
@@ -43,7 +46,9 @@ def _text(triple: str) -> str:
   %meeting = getelementptr i64, ptr %state, i64 16
   %done = getelementptr i64, ptr %state, i64 8
 """
-    call = "call void %function(ptr %table, i64 %N, i64 %P, i64 %thread, i64 %threads, ptr %meeting)"
+    call = (
+        "call void %function(ptr %table, i64 %N, i64 %P, i64 %thread, i64 %threads, ptr %meeting)"
+    )
     module.functions.append(f"""define i64 @work(ptr %state, i64 %thread, i64 %seen) {{
 entry:
   br label %wait
@@ -108,7 +113,9 @@ def _native() -> tuple[Any, Any]:
 
 
 class Pool:
-    """Workers for steps of up to `size` threads; made at the first step that needs more than one."""
+    """Workers for steps of up to `size` threads; made at the first step that needs more than
+    one.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -147,14 +154,23 @@ class Pool:
         self.events.append(event)
         seen = int(self.state[COUNTER])
         thread = threading.Thread(
-            target=_worker, args=(weakref.ref(self), self.address, self.memory, event, number, seen, self.flags),
-            name=f"graphc-{number}", daemon=True,
-        )  # fmt: skip
+            target=_worker,
+            args=(weakref.ref(self), self.address, self.memory, event, number, seen, self.flags),
+            name=f"graphc-{number}",
+            daemon=True,
+        )
         thread.start()
 
 
-def _worker(pool: weakref.ref[Pool], address: int, memory: Any, event: threading.Event, number: int, seen: int,
-            flags: dict[str, bool]) -> None:  # fmt: skip
+def _worker(
+    pool: weakref.ref[Pool],
+    address: int,
+    memory: Any,
+    event: threading.Event,
+    number: int,
+    seen: int,
+    flags: dict[str, bool],
+) -> None:
     """Spins natively for a while, then sleeps if no step is under way."""
     work = _native()[0]
     while not flags["stop"]:

@@ -1,35 +1,38 @@
-"""A tile of samples x features from one layout to the other: lines in, log2(lanes) rounds of exchanges, lines out."""
+"""A tile of samples x features from one layout to the other: lines in, log2(lanes) rounds of
+exchanges, lines out.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphc.ir.index import Index
 from graphc.loops.language import Buffer, Transpose
-from graphc_llvm.text import MEMORY, mangled, vector_type
+from graphc_llvm.text import MEMORY, Val, mangled, vector_type
 
 if TYPE_CHECKING:
     from graphc_llvm.kernel import KernelEmitter
 
 
 def emit_transpose(emitter: KernelEmitter, s: Transpose) -> None:
-    """Emits one tile. Samples at or beyond the batch are read as zero and written to a scratch line."""
+    """Emits one tile. Samples at or beyond the batch are read as zero and written to a scratch
+    line.
+    """
     lines = s.lanes if not s.source.batch_last else s.features
-    rows = [_load(emitter, s, k) for k in range(lines)]
-    rows += ["zeroinitializer"] * (s.lanes - lines)
+    rows = [Val(_load(emitter, s, k), s.source.dtype, s.lanes) for k in range(lines)]
+    rows += [Val("zeroinitializer", s.source.dtype, s.lanes)] * (s.lanes - lines)
     step = 1
     while step < s.lanes:
         rows = _exchange(emitter, s, rows, step)
         step *= 2
     for k in range(s.features if s.target.batch_last else s.lanes):
-        _store(emitter, s, k, rows[k])
+        _store(emitter, s, k, rows[k].text)
 
 
 def _type(s: Transpose) -> str:
     return vector_type(MEMORY[s.source.dtype], s.lanes)
 
 
-def _exchange(emitter: KernelEmitter, s: Transpose, rows: list[str], step: int) -> list[str]:
+def _exchange(emitter: KernelEmitter, s: Transpose, rows: list[Val], step: int) -> list[Val]:
     """Blocks of `step` off the diagonal change places between lines `step` apart."""
     result = list(rows)
     lanes = range(s.lanes)
@@ -39,10 +42,7 @@ def _exchange(emitter: KernelEmitter, s: Transpose, rows: list[str], step: int) 
         if k & step:
             continue
         for to, picks in ((k, low), (k + step, high)):
-            listed = ", ".join(f"i32 {p}" for p in picks)
-            result[to] = emitter.builder.new(
-                f"shufflevector {_type(s)} {rows[k]}, {_type(s)} {rows[k + step]}, <{s.lanes} x i32> <{listed}>"
-            )
+            result[to] = emitter.builder.shuffle(rows[k], rows[k + step], picks)
     return result
 
 
@@ -53,12 +53,12 @@ def _line(emitter: KernelEmitter, s: Transpose, buffer: Buffer, k: int) -> tuple
     pointer = emitter.pointer(buffer, fixed, padded)
     if buffer.batch_last:
         return pointer, None
-    number = emitter.index(Index(sample.terms, sample.constant))
-    return pointer, emitter.builder.new(f"icmp slt i64 {number}, %N")
+    return pointer, emitter.builder.new(f"icmp slt i64 {emitter.index(sample)}, %N")
 
 
 def _mask(s: Transpose) -> str:
-    return "<" + ", ".join(f"i1 {'true' if k < s.features else 'false'}" for k in range(s.lanes)) + ">"
+    lanes = ", ".join(f"i1 {'true' if k < s.features else 'false'}" for k in range(s.lanes))
+    return f"<{lanes}>"
 
 
 def _load(emitter: KernelEmitter, s: Transpose, k: int) -> str:
@@ -68,8 +68,14 @@ def _load(emitter: KernelEmitter, s: Transpose, k: int) -> str:
         pointer = b.new(f"select i1 {exists}, ptr {pointer}, ptr @zeros")
     if s.source.batch_last or s.features == s.lanes:
         return b.new(f"load {type}, ptr {pointer}, align {align}")
-    return b.call(f"llvm.masked.load.{mangled(type)}.p0", type, ("ptr", pointer), ("i32", str(align)),
-                  (vector_type("i1", s.lanes), _mask(s)), (type, "zeroinitializer"))  # fmt: skip
+    return b.call(
+        f"llvm.masked.load.{mangled(type)}.p0",
+        type,
+        ("ptr", pointer),
+        ("i32", str(align)),
+        (vector_type("i1", s.lanes), _mask(s)),
+        (type, "zeroinitializer"),
+    )
 
 
 def _store(emitter: KernelEmitter, s: Transpose, k: int, row: str) -> None:
@@ -81,5 +87,7 @@ def _store(emitter: KernelEmitter, s: Transpose, k: int, row: str) -> None:
         b.line(f"store {type} {row}, ptr {pointer}, align {align}")
         return
     mask_type = vector_type("i1", s.lanes)
-    name = emitter.module.declare(f"llvm.masked.store.{mangled(type)}.p0", "void", (type, "ptr", "i32", mask_type))
+    name = emitter.module.declare(
+        f"llvm.masked.store.{mangled(type)}.p0", "void", (type, "ptr", "i32", mask_type)
+    )
     b.line(f"call void {name}({type} {row}, ptr {pointer}, i32 {align}, {mask_type} {_mask(s)})")

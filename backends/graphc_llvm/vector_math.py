@@ -1,8 +1,10 @@
-"""The elementary functions, written with the four operations, for single numbers and vectors, f32 and f64.
+"""The elementary functions, written with the four operations, for single numbers and vectors, f32
+and f64.
 
-LLVM would call the C library once a lane. Methods: exp by Cody-Waite reduction to |r| <= ln2/2 and its Taylor
-polynomial; log by m * 2^e with m in [sqrt(1/2), sqrt(2)) and the atanh series; tanh through expm1, sigmoid through exp.
-Greatest errors, tested in tests/backends/test_vector_math.py: see `ULP`. Special values follow IEEE 754.
+LLVM would call the C library once a lane. Methods: exp by Cody-Waite reduction to |r| <= ln2/2 and
+its Taylor polynomial; log by m * 2^e with m in [sqrt(1/2), sqrt(2)) and the atanh series; tanh
+through expm1, sigmoid through exp. Greatest errors, tested in tests/backends/test_vector_math.py:
+see `ULP`. Special values follow IEEE 754.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ ULP = {"exp": 2, "log": 3, "tanh": 4, "sigmoid": 4}
 
 @dataclass(frozen=True)
 class Format:
-    """A floating-point format: its integer twin, mantissa bits, exponent bias, and polynomial lengths."""
+    """A floating-point format: its integer twin, mantissa bits, exponent bias, and polynomial
+    lengths.
+    """
 
     dtype: DType
     integer: DType
@@ -40,7 +44,9 @@ class Format:
 _LN2_LOW = {DType.f32: -2.12194440e-4, DType.f64: 1.90821492927058770002e-10}
 FORMATS = {
     DType.f32: Format(DType.f32, DType.i32, 23, 127, 8, 6, 0.693359375, 2.0**-126),
-    DType.f64: Format(DType.f64, DType.i64, 52, 1023, 14, 11, 6.93147180369123816490e-01, 2.0**-1022),
+    DType.f64: Format(
+        DType.f64, DType.i64, 52, 1023, 14, 11, 6.93147180369123816490e-01, 2.0**-1022
+    ),
 }
 
 
@@ -63,7 +69,9 @@ class Arithmetic:
 
     def operate(self, instruction: str, x: Val, y: Val) -> Val:
         """x instruction y."""
-        return Val(self.builder.new(f"{instruction} {x.type} {x.text}, {y.text}"), x.dtype, self.lanes)
+        return Val(
+            self.builder.new(f"{instruction} {x.type} {x.text}, {y.text}"), x.dtype, self.lanes
+        )
 
     def fma(self, x: Val, y: Val, z: Val) -> Val:
         """x * y + z with one rounding."""
@@ -73,22 +81,34 @@ class Arithmetic:
 
     def intrinsic(self, name: str, x: Val) -> Val:
         """A unary intrinsic such as fabs, sqrt, floor, rint."""
-        return Val(self.builder.call(f"llvm.{name}.{mangled(x.type)}", x.type, (x.type, x.text)), x.dtype, self.lanes)
+        return Val(
+            self.builder.call(f"llvm.{name}.{mangled(x.type)}", x.type, (x.type, x.text)),
+            x.dtype,
+            self.lanes,
+        )
 
     def compare(self, condition: str, x: Val, y: Val) -> Val:
         """A bool."""
         word = "fcmp" if x.dtype.is_float else "icmp"
-        return Val(self.builder.new(f"{word} {condition} {x.type} {x.text}, {y.text}"), DType.bool, self.lanes)
+        return Val(
+            self.builder.new(f"{word} {condition} {x.type} {x.text}, {y.text}"),
+            DType.bool,
+            self.lanes,
+        )
 
     def select(self, condition: Val, x: Val, y: Val) -> Val:
         """x where the condition holds, else y."""
-        text = self.builder.new(f"select {condition.type} {condition.text}, {x.type} {x.text}, {y.type} {y.text}")
+        text = self.builder.new(
+            f"select {condition.type} {condition.text}, {x.type} {x.text}, {y.type} {y.text}"
+        )
         return Val(text, x.dtype, self.lanes)
 
     def convert(self, instruction: str, x: Val, dtype: DType) -> Val:
         """x by a conversion instruction (bitcast, sitofp, fptosi)."""
         to = Val("", dtype, self.lanes)
-        return Val(self.builder.new(f"{instruction} {x.type} {x.text} to {to.type}"), dtype, self.lanes)
+        return Val(
+            self.builder.new(f"{instruction} {x.type} {x.text} to {to.type}"), dtype, self.lanes
+        )
 
     def polynomial(self, x: Val, coefficients: Sequence[float]) -> Val:
         """The sum of coefficients[k] * x^k, by Horner's rule."""
@@ -100,7 +120,9 @@ class Arithmetic:
     def power_of_two(self, exponent: Val) -> Val:
         """2^exponent for an integer exponent of a normal number."""
         biased = self.operate("add", exponent, self.whole(self.format.bias))
-        return self.convert("bitcast", self.operate("shl", biased, self.whole(self.format.mantissa)), self.dtype)
+        return self.convert(
+            "bitcast", self.operate("shl", biased, self.whole(self.format.mantissa)), self.dtype
+        )
 
     def reduced(self, x: Val) -> tuple[Val, Val]:
         """(k, r) with x = k ln 2 + r, k a whole number (as a float), |r| <= ln2/2."""
@@ -161,11 +183,15 @@ def log(builder: Builder, x: Val) -> Val:
 
 
 def tanh(builder: Builder, x: Val) -> Val:
-    """(e - 1)/(e + 1) with e = exp(2|x|), through e - 1 so that small x stays exact; the sign put back."""
+    """(e - 1)/(e + 1) with e = exp(2|x|), through e - 1 so that small x stays exact; the sign
+    put back.
+    """
     a = Arithmetic(builder, x)
     size = a.intrinsic("fabs", x)
     limit = a.constant(10.0 if a.dtype is DType.f32 else 20.0)
-    doubled = a.operate("fmul", a.select(a.compare("olt", size, limit), size, limit), a.constant(2.0))
+    doubled = a.operate(
+        "fmul", a.select(a.compare("olt", size, limit), size, limit), a.constant(2.0)
+    )
     k, r = a.reduced(doubled)
     scale = a.power_of_two(a.convert("fptosi", k, a.format.integer))
     less_one = a.fma(scale, a.exp_less_one(r), a.operate("fsub", scale, a.constant(1.0)))
@@ -183,7 +209,9 @@ def sigmoid(builder: Builder, x: Val) -> Val:
 
 
 def power(builder: Builder, x: Val, y: Val) -> Val:
-    """x^y as C's pow. f32 goes through f64, so its error is below 1 ULP; f64 loses |y log x| ULP at worst."""
+    """x^y as C's pow. f32 goes through f64, so its error is below 1 ULP; f64 loses |y log x|
+    ULP at worst.
+    """
     if x.dtype is DType.f32:
         wide = power(builder, _widen(builder, x), _widen(builder, y))
         return Val(builder.new(f"fptrunc {wide.type} {wide.text} to {x.type}"), DType.f32, x.lanes)
@@ -197,7 +225,9 @@ def power(builder: Builder, x: Val, y: Val) -> Val:
     flipped = a.select(odd, negative, result)
     below = a.select(whole, flipped, a.constant(math.nan))
     result = a.select(a.compare("olt", x, a.constant(0.0)), below, result)
-    one = a.operate("or", a.compare("oeq", y, a.constant(0.0)), a.compare("oeq", x, a.constant(1.0)))
+    one = a.operate(
+        "or", a.compare("oeq", y, a.constant(0.0)), a.compare("oeq", x, a.constant(1.0))
+    )
     return a.select(one, a.constant(1.0), result)
 
 
@@ -208,7 +238,11 @@ def _widen(builder: Builder, x: Val) -> Val:
 
 def _copy_sign(builder: Builder, size: Val, sign: Val) -> Val:
     t = vector_type(size.type, 0)
-    return Val(builder.call(f"llvm.copysign.{mangled(t)}", t, (t, size.text), (t, sign.text)), size.dtype, size.lanes)
+    return Val(
+        builder.call(f"llvm.copysign.{mangled(t)}", t, (t, size.text), (t, sign.text)),
+        size.dtype,
+        size.lanes,
+    )
 
 
 def _bits(value: float, dtype: DType) -> int:

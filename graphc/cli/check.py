@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from graphc.testing.draw import random_inputs
 from graphc.testing.gradients import check_grads
 
 TOLERANCE = 1e-5
+STEPS = (1e-5, 1e-6, 1e-7)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,15 +71,38 @@ def _errors(arguments: argparse.Namespace) -> dict[str, float]:
     worst = dict.fromkeys(model.params, 0.0)
     for direction in range(arguments.directions):
         seed = arguments.seed + direction
-        inputs = random_inputs(loss, arguments.samples, np.random.default_rng(seed)) | model.params
+        drawn = random_inputs(loss, arguments.samples, np.random.default_rng(seed))
+        found = _along(loss, drawn | model.params, list(worst), seed, arguments)
+        worst = {name: max(worst[name], found[name]) for name in worst}
+    return worst
+
+
+def _along(
+    loss: Graph,
+    inputs: dict[str, Any],
+    names: list[str],
+    seed: int,
+    arguments: argparse.Namespace,
+) -> dict[str, float]:
+    """The error along one direction for each parameter, at the step at which it is least.
+
+    A long step runs across the kinks of ReLU and max pooling, a short one drowns in rounding. A
+    right gradient agrees at one of them, a wrong one at none.
+    """
+    errors = dict.fromkeys(names, math.inf)
+    for step in STEPS:
+        wrong = [name for name in names if errors[name] > arguments.tolerance]
+        if not wrong:
+            break
         found = check_grads(
             loss,
             inputs,
             order=1,
             backend=arguments.backend,
+            eps=step,
             seed=seed,
-            wrt=list(worst),
+            wrt=wrong,
             tolerance=math.inf,  # what is too large is for the table to say, not for an error
         )
-        worst = {name: max(worst[name], found.first[name]) for name in worst}
-    return worst
+        errors |= {name: min(errors[name], found.first[name]) for name in wrong}
+    return errors

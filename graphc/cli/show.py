@@ -4,6 +4,7 @@ after a pass or a pipeline; the training graph; or the loops that become native 
 from __future__ import annotations
 
 import argparse
+import re
 
 from graphc.base.errors import GraphcError
 from graphc.cli.networks import add_network, network_named, training_model
@@ -73,8 +74,8 @@ def _graph(name: str, train: bool) -> Graph:
 def _pipeline(text: str) -> Pipeline:
     """The pipeline of that text. Raises GraphcError, with near names for a pass that is not."""
     catalog.load()
-    for name in (part.split("{")[0].strip() for part in text.split(",") if "=" not in part):
-        if name and name not in PASSES and not name.endswith("}"):
+    for name in (part.strip() for part in re.sub(r"{[^{}]*}", "", text).split(",")):
+        if name and name not in PASSES:
             raise GraphcError(f"there is no pass {name!r}", remedy=nearest(name, sorted(PASSES)))
     return Pipeline.parse(text)
 

@@ -1,4 +1,6 @@
-"""What a kernel costs whatever its schedule: floating point operations and bytes that must move, by batch size."""
+"""What a kernel costs whatever its schedule: floating point operations and bytes that must
+move, by batch size.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""What a kernel computes, before any choice of how: loops over output indices, perhaps a reduction, output expressions.
+"""What a kernel computes, before any choice of how: loops over output indices, perhaps a
+reduction, output expressions.
 
-`define` reads a fused body (or a single node): at most one reduction or contraction, everything elementwise before it
-is computed in place of each read, everything after it from the accumulated value. It switches on op families only.
+`define` reads a fused body (or a single node): at most one reduction or contraction, everything
+elementwise before it is computed in place of each read, everything after it from the accumulated
+value. It switches on op families only.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Output:
-    """One result: where it goes and its value; the accumulated value occurs as a read of ACCUMULATOR."""
+    """One result: where it goes and its value; the accumulated value occurs as a read of
+    ACCUMULATOR.
+    """
 
     buffer: Buffer
     indices: Indices
@@ -92,12 +96,16 @@ def body_of(node: Node) -> Graph:
         inputs.setdefault(source, make_input(f"in{len(inputs)}", source.tensor))
     copy = remake(node, tuple(inputs[i] for i in node.inputs))
     if isinstance(copy.type, TupleType):
-        raise InternalError(f"{node.op.name} has several results and no fused body: decompose it first")
+        raise InternalError(
+            f"{node.op.name} has several results and no fused body: decompose it first"
+        )
     return Graph(node.op.name, list(inputs.values()), [copy])
 
 
 def define(body: Graph) -> Definition:
-    """The definition of a kernel for `body`. Raises InternalError if it holds more than one reduction."""
+    """The definition of a kernel for `body`. Raises InternalError if it holds more than one
+    reduction.
+    """
     return _Definer(body).result()
 
 
@@ -108,9 +116,15 @@ class _Definer:
         self.buffers = {
             node: buffer_of(f"in{k}", node.tensor) for k, node in enumerate(body.inputs)
         }
-        heroes = [n for n in body.nodes if isinstance(n.op, Op) and n.op.family in ("reduction", "contraction")]
+        heroes = [
+            n
+            for n in body.nodes
+            if isinstance(n.op, Op) and n.op.family in ("reduction", "contraction")
+        ]
         if len(heroes) > 1:
-            raise InternalError(f"{body.name} holds {len(heroes)} reductions; a kernel has at most one")
+            raise InternalError(
+                f"{body.name} holds {len(heroes)} reductions; a kernel has at most one"
+            )
         self.hero = heroes[0] if heroes else None
         self.done: dict[tuple[Node, Indices, tuple[Bound, ...]], Expression] = {}
 
@@ -127,7 +141,8 @@ class _Definer:
 
     def axes_of(self, node: Node) -> tuple[Axis, ...]:
         return tuple(
-            _axis("n" if isinstance(d, Batch) else f"i{k}", d) for k, d in enumerate(node.tensor.shape)
+            _axis("n" if isinstance(d, Batch) else f"i{k}", d)
+            for k, d in enumerate(node.tensor.shape)
         )
 
     def outputs(self, at: Indices) -> tuple[Output, ...]:
@@ -149,7 +164,13 @@ class _Definer:
         ]
         term = Scalar("mul", tuple(factors), hero.tensor.dtype)
         return Definition(
-            tuple(self.buffers.values()), self.outputs(out), _running(axes), _running(reduced), "fma", term, True
+            tuple(self.buffers.values()),
+            self.outputs(out),
+            _running(axes),
+            _running(reduced),
+            "fma",
+            term,
+            True,
         )
 
     def reduction(self, op: Op, hero: Node) -> Definition:
@@ -157,27 +178,42 @@ class _Definer:
         types = tuple(i.tensor for i in hero.inputs)
         axes = self.axes_of(hero)
         reduced = tuple(
-            _axis("n" if isinstance(d, Batch) else f"r{k}", d) for k, d in enumerate(op.domain(types, hero.attrs))
+            _axis("n" if isinstance(d, Batch) else f"r{k}", d)
+            for k, d in enumerate(op.domain(types, hero.attrs))
         )
         at = tuple(index(a.variable) for a in axes)
         taps = tuple(index(a.variable) for a in reduced)
         access: Access = op.access(at, taps, types, hero.attrs)
         bounds = access.bounds + tuple(
-            b for place, source in zip(access.indices, hero.inputs, strict=True)
+            b
+            for place, source in zip(access.indices, hero.inputs, strict=True)
             for b in _outside(place, source.tensor.shape)
-        )  # fmt: skip
+        )
         bounds = tuple(dict.fromkeys(b for b in bounds if not _certain(b)))
-        values = [self.value(s, p, bounds) for s, p in zip(hero.inputs, access.indices, strict=True)]
+        values = [
+            self.value(s, p, bounds) for s, p in zip(hero.inputs, access.indices, strict=True)
+        ]
         term: Expression = op.body(self.vocabulary, at, taps, *values, **hero.attrs)
         if bounds:
             missing = Literal(identity(str(op.combine), hero.tensor.dtype), hero.tensor.dtype)
-            term = Scalar("select", (Scalar("within", (), DType.bool, bounds), term, missing), hero.tensor.dtype)
+            term = Scalar(
+                "select",
+                (Scalar("within", (), DType.bool, bounds), term, missing),
+                hero.tensor.dtype,
+            )
         return Definition(
-            tuple(self.buffers.values()), self.outputs(at), _running(axes), _running(reduced), op.combine, term
+            tuple(self.buffers.values()),
+            self.outputs(at),
+            _running(axes),
+            _running(reduced),
+            op.combine,
+            term,
         )
 
     def value(self, node: Node, at: Indices, bounds: tuple[Bound, ...]) -> Expression:
-        """The value of `node` at an index; under `bounds` its reads give 0 where they do not hold."""
+        """The value of `node` at an index; under `bounds` its reads give 0 where they do not
+        hold.
+        """
         key = (node, at, bounds)
         found = self.done.get(key)
         if found is None:
@@ -194,14 +230,12 @@ class _Definer:
         op = op_of(node)
         if op.family == "elementwise":
             assert op.body is not None
-            result: Expression = op.body(
-                self.vocabulary, *[self.value(i, at, bounds) for i in node.inputs], **node.attrs
-            )
-            return result
+            arguments = [self.value(i, at, bounds) for i in node.inputs]
+            return op.body(self.vocabulary, *arguments, **node.attrs)  # type: ignore[no-any-return]
         if op.family == "create":
             assert op.body is not None
-            result = op.body(self.vocabulary, at, *[self.value(i, (), bounds) for i in node.inputs], **node.attrs)
-            return result
+            scalars = [self.value(i, (), bounds) for i in node.inputs]
+            return op.body(self.vocabulary, at, *scalars, **node.attrs)  # type: ignore[no-any-return]
         if op.family == "view":
             return self.view(op, node, at, bounds)
         raise InternalError(f"{op.name} of family {op.family} cannot be part of a kernel")
@@ -211,7 +245,9 @@ class _Definer:
         source = node.inputs[0]
         access: Access = op.access(at, (source.tensor,), node.attrs)
         (place,) = access.indices
-        extra = tuple(b for b in (*access.bounds, *_outside(place, source.tensor.shape)) if not _certain(b))
+        extra = tuple(
+            b for b in (*access.bounds, *_outside(place, source.tensor.shape)) if not _certain(b)
+        )
         inner = self.value(source, place, tuple(dict.fromkeys((*bounds, *extra))))
         if not extra:
             return inner

@@ -1,16 +1,18 @@
 """The loop language, on one screen.
 
-    statement  = For(variable, low.., high.., mode, body)      serial | parallel | unroll | vector
+    statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector
                | Store(buffer, indices, value)
-               | Accumulate(buffer, indices, combine, value)   sum | maximum | minimum | fma (value is a product)
-               | Allocate(buffer, body)                        a local array: registers, once its indices are constant
-               | Transpose(target, source, ...)                a tile of samples x features from one layout to the other
-    expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments) | Position(index)
-               | Lanes(combine, expression)                    all lanes of a vector combined into one number
+               | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma
+               | Allocate(buffer, body)         a local array: registers, its indices constant
+               | Transpose(target, source, ..)  a tile of samples x features changes layout
+    expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
+               | Position(index)
+               | Lanes(combine, buffer, indices)   all lanes of a vector made one number
 
-A `vector` loop runs its body on all lanes at once; its high bound may be less than its lanes: the rest is masked.
-Bounds: a For runs from the greatest of its lows to the least of its highs. A Read whose bounds do not hold yields 0.
-Sizes known only at run time are the variables `N` (batch) and `P` (batch rounded up to `BATCH_PADDING`).
+A `vector` loop runs its body on all lanes at once; its high bound may be less than its lanes: the
+rest is masked. Bounds: a For runs from the greatest of its lows to the least of its highs. A Read
+whose bounds do not hold yields 0. Sizes known only at run time are the variables `N` (batch) and
+`P` (batch rounded up to `BATCH_PADDING`).
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from typing import Any
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import BATCH_PADDING, Batch, Dim, DType, TensorType
-from graphc.ops.create import BATCH
-from graphc.ops.op import Bound
+from graphc.ops.create import BATCH as BATCH
+from graphc.ops.op import Bound as Bound
 
 PADDED = Variable("P")
 MODES = ("serial", "parallel", "unroll", "vector")
@@ -38,7 +40,9 @@ class Stride:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Memory that holds a tensor: strides by logical axis. Local buffers are arrays of a kernel's own."""
+    """Memory that holds a tensor: strides by logical axis. Local buffers are arrays of a
+    kernel's own.
+    """
 
     name: str
     dtype: DType
@@ -48,7 +52,9 @@ class Buffer:
     batch_last: bool = False
 
     def offset(self, indices: tuple[Index, ...]) -> tuple[Index, Index]:
-        """(fixed, padded): the element at `indices` is fixed + padded * P elements from the start."""
+        """(fixed, padded): the element at `indices` is fixed + padded * P elements from the
+        start.
+        """
         fixed, padded = Index(), Index()
         for i, stride in zip(indices, self.strides, strict=True):
             fixed = fixed + i * stride.fixed
@@ -57,7 +63,9 @@ class Buffer:
 
 
 def buffer_of(name: str, type: TensorType) -> Buffer:
-    """The buffer of a tensor: row-major with the batch moved to the outermost or the innermost place."""
+    """The buffer of a tensor: row-major with the batch moved to the outermost or the innermost
+    place.
+    """
     axis, last = type.batch_axis, type.layout == "batch_last"
     strides = [Stride(0)] * type.rank
     step = 1
@@ -99,7 +107,8 @@ class Amount:
         return Amount(self.fixed + other.fixed, self.sample + other.sample)
 
 
-# -- expressions -----------------------------------------------------------------------------------------------------
+# -- expressions ----------------------------------------------------------------------------------
+# -------------------
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,9 @@ class Read:
 
 @dataclass(frozen=True, eq=False)
 class Scalar:
-    """A function of the scalar vocabulary; "select", "cast" and "within" (its bounds hold) included."""
+    """A function of the scalar vocabulary; "select", "cast" and "within" (its bounds hold)
+    included.
+    """
 
     function: str
     arguments: tuple[Expression, ...]
@@ -158,7 +169,8 @@ class Lanes:
 
 Expression = Literal | Read | Scalar | Position | Lanes
 
-# -- statements ------------------------------------------------------------------------------------------------------
+# -- statements -----------------------------------------------------------------------------------
+# -------------------
 
 
 @dataclass(frozen=True)
@@ -202,10 +214,12 @@ class Allocate:
 
 @dataclass(frozen=True)
 class Transpose:
-    """target[n + i, f + j] = source[n + i, f + j] for i < lanes with n + i below the batch, j < features.
+    """target[n + i, f + j] = source[n + i, f + j] for i < lanes with n + i below the batch, j <
+    features.
 
-    Both buffers are [samples, features]; one has unit stride along samples (and is padded there), the other along
-    features, so that the tile goes through registers: whole lines read, exchanged, whole lines written.
+    Both buffers are [samples, features]; one has unit stride along samples (and is padded there),
+    the other along features, so that the tile goes through registers: whole lines read, exchanged,
+    whole lines written.
     """
 
     target: Buffer
@@ -252,7 +266,9 @@ def substitute(expression: Expression, values: Mapping[Variable, Index]) -> Expr
         if isinstance(e, Read):
             result = replace(e, indices=_each(e.indices, values), bounds=_bounds(e.bounds, values))
         elif isinstance(e, Scalar):
-            result = Scalar(e.function, tuple(map(visit, e.arguments)), e.dtype, _bounds(e.bounds, values))
+            result = Scalar(
+                e.function, tuple(map(visit, e.arguments)), e.dtype, _bounds(e.bounds, values)
+            )
         elif isinstance(e, Position):
             result = Position(e.index.substitute(values), e.dtype)
         else:
@@ -294,15 +310,18 @@ def reads(expression: Expression) -> list[Read]:
     return found
 
 
-def loop(variable: Variable, extent: Index | int, mode: str, body: Any, *, lanes: int = 0,
-         low: tuple[Index, ...] = (), high: tuple[Index, ...] = ()) -> For:  # fmt: skip
+def loop(
+    variable: Variable,
+    extent: Index | int,
+    mode: str,
+    body: Any,
+    *,
+    lanes: int = 0,
+    low: tuple[Index, ...] = (),
+    high: tuple[Index, ...] = (),
+) -> For:
     """A For from 0 (or the greatest of `low`) to `extent` (or the least of that and `high`)."""
-    statements = body if isinstance(body, tuple) else tuple(body) if isinstance(body, list) else (body,)
+    statements = (
+        body if isinstance(body, tuple) else tuple(body) if isinstance(body, list) else (body,)
+    )
     return For(variable, (Index(), *low), (index(extent), *high), mode, statements, lanes)
-
-
-__all__ = [
-    "BATCH", "PADDED", "Accumulate", "Allocate", "Bound", "Buffer", "Expression", "For", "Kernel", "Lanes", "Literal",
-    "Position", "Read", "Scalar", "Statement", "Store", "Stride", "Transpose", "buffer_bytes", "buffer_of", "loop",
-    "padded_batch", "reads", "substitute",
-]  # fmt: skip

@@ -12,7 +12,9 @@ from graphc.loops.schedule import Machine, choose
 
 
 def lower(node: Node, machine: Machine) -> Kernel:
-    """The kernel of `node` for `machine`. Its buffers are the inputs of the node's body, then its results."""
+    """The kernel of `node` for `machine`. Its buffers are the inputs of the node's body, then
+    its results.
+    """
     body = body_of(node)
     if is_relayout(body):
         return relayout_kernel(body, machine)
@@ -28,5 +30,3 @@ def lower(node: Node, machine: Machine) -> Kernel:
         schedule=str(schedule),
         flops=flops_of(definition),
     )
-
-

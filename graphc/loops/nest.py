@@ -1,9 +1,10 @@
 """From a definition and a schedule to loops.
 
-The output's index space is cut into regions: along each blocked axis whole blocks, then the rest; in every region the
-same nest stands with other extents:
+The output's index space is cut into regions: along each blocked axis whole blocks, then the rest;
+in every region the same nest stands with other extents:
 
-    parallel blocks: local acc; unroll acc = identity; for reduced: unroll acc += term; unroll out = value(acc)
+    parallel blocks: local acc; unroll acc = identity; for reduced: unroll acc += term; unroll out
+    = value(acc)
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ from graphc.ops.op import Bound
 PARALLEL_TASKS = 192
 SERIAL_WORK = 4096
 LANE = Variable("l")
-# Image rows are split between threads first, in every kernel alike: what a thread wrote it then reads itself.
+# Image rows are split between threads first, in every kernel alike: what a thread wrote it then
+# reads itself.
 ROWS = ("y", "i2")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of one output axis: `count` blocks from `base`, each `tile` long (in vectors along the vector axis).
+    """A piece of one output axis: `count` blocks from `base`, each `tile` long (in vectors along
+    the vector axis).
 
     active: lanes in use in the last, partial vector; None if all are.
     """
@@ -69,7 +72,9 @@ def build(definition: Definition, schedule: Schedule) -> tuple[Statement, ...]:
 
 
 def _exact(definition: Definition, axis: Axis) -> bool:
-    """Whether a batch loop must end at N: some buffer it runs along is not padded, or it is summed over."""
+    """Whether a batch loop must end at N: some buffer it runs along is not padded, or it is
+    summed over.
+    """
     buffers = [*definition.inputs, *(o.buffer for o in definition.outputs)]
     return any(not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in buffers)
 
@@ -90,7 +95,13 @@ def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]
     if _exact(definition, axis):
         found = _batch_parts(axis, index(BATCH) // lanes, lanes, vectors)
         full = index(BATCH) // lanes
-        partial = Part(axis, full * lanes, (index(BATCH) + (lanes - 1)) // lanes - full, 1, index(BATCH) - full * lanes)
+        partial = Part(
+            axis,
+            full * lanes,
+            (index(BATCH) + (lanes - 1)) // lanes - full,
+            1,
+            index(BATCH) - full * lanes,
+        )
         return [*found, partial]
     return _batch_parts(axis, index(PADDED) // lanes, lanes, vectors)
 
@@ -162,13 +173,16 @@ class _Region:
         body = self._reduction() if self.definition.combine is not None else self._finish(None)
         return self._outer_loops(body)
 
-    # -- the parts of the nest ---------------------------------------------------------------------------------------
+    # -- the parts of the nest
+    # ---------------------------------------------------------------------------------------
 
     def _at_accumulator(self) -> tuple[Index, ...]:
         at = [index(v) for v, _ in self.unrolled]
         return (*at, index(self._lane())) if self.vector is not None else tuple(at)
 
-    def _unroll(self, statements: tuple[Statement, ...], lanes: bool, active: Index | None) -> Statement:
+    def _unroll(
+        self, statements: tuple[Statement, ...], lanes: bool, active: Index | None
+    ) -> Statement:
         """`statements` for every element of the block, in lanes where the vector axis says so."""
         body = statements
         if lanes and self.vector is not None:
@@ -187,7 +201,9 @@ class _Region:
         return (Allocate(acc, (first, *self._reduced_loops(), *self._finish(acc))),)
 
     def _reduced_loops(self) -> list[Statement]:
-        """The loops over reduced axes; along a reduced vector axis whole vectors first, then the rest."""
+        """The loops over reduced axes; along a reduced vector axis whole vectors first, then
+        the rest.
+        """
         definition = self.definition
         assert definition.term is not None and definition.combine is not None
         term = substitute(definition.term, self.place)
@@ -205,7 +221,9 @@ class _Region:
             loops: list[tuple[Variable, Index]] = []
             for axis in definition.reduced:
                 if axis == self.vector:
-                    outer = Variable(f"{axis.variable.name}o", count.constant if count.is_constant else None)
+                    outer = Variable(
+                        f"{axis.variable.name}o", count.constant if count.is_constant else None
+                    )
                     place[axis.variable] = base + index(outer) * self.lanes + index(self._lane())
                     loops.append((outer, count))
                 else:
@@ -222,8 +240,12 @@ class _Region:
             found.append(statement)
         return found
 
-    def _limits(self, term: Expression) -> tuple[dict[Variable, tuple[tuple[Index, ...], tuple[Index, ...]]], Expression]:
-        """A contraction's bounds as loop limits of its reduced variables; bounds that cannot be stay on the reads."""
+    def _limits(
+        self, term: Expression
+    ) -> tuple[dict[Variable, tuple[tuple[Index, ...], tuple[Index, ...]]], Expression]:
+        """A contraction's bounds as loop limits of its reduced variables; bounds that cannot be
+        stay on the reads.
+        """
         if not guard_variables(self.definition):
             return {}, term
         reduced = {a.variable for a in self.definition.reduced if a != self.vector}
@@ -234,7 +256,11 @@ class _Region:
         for read in reads(term):
             for bound in read.bounds:
                 inside = [v for v in bound.value.variables if v in reduced]
-                if len(inside) != 1 or bound.value.variables - fixed - {inside[0]} or bound.high is None:
+                if (
+                    len(inside) != 1
+                    or bound.value.variables - fixed - {inside[0]}
+                    or bound.high is None
+                ):
                     continue
                 variable = inside[0]
                 factor = bound.value.coefficient(variable)
@@ -259,18 +285,28 @@ class _Region:
             value = substitute(output.value, self.place)
             if acc is not None:
                 at = self._at_accumulator()
-                combine = "sum" if self.definition.combine == "fma" else str(self.definition.combine)
-                value = _with_accumulator(value, Lanes(combine, acc, at[:-1]) if self.in_lanes else Read(acc, at))
+                combine = (
+                    "sum" if self.definition.combine == "fma" else str(self.definition.combine)
+                )
+                value = _with_accumulator(
+                    value, Lanes(combine, acc, at[:-1]) if self.in_lanes else Read(acc, at)
+                )
             indices = tuple(i.substitute(self.place) for i in output.indices)
             stores.append(Store(output.buffer, indices, value))
         return (self._unroll(tuple(stores), not self.in_lanes, self.active),)
 
     def _outer_loops(self, body: tuple[Statement, ...]) -> Statement:
-        """Loops over blocks. Leading ones of known extent join into one parallel loop of enough tasks."""
+        """Loops over blocks. Leading ones of known extent join into one parallel loop of enough
+        tasks.
+        """
         known = [(v, c.constant) for v, c in self.outer if c.is_constant]
         known.sort(key=lambda block: block[0].name.rstrip("o") not in ROWS)
         unknown = [(v, c) for v, c in self.outer if not c.is_constant]
-        work = math.prod(e for _, e in known) * math.prod(t for _, t in self.unrolled) * max(self.lanes, 1)
+        work = (
+            math.prod(e for _, e in known)
+            * math.prod(t for _, t in self.unrolled)
+            * max(self.lanes, 1)
+        )
         for axis in self.definition.reduced:
             work *= axis.extent if isinstance(axis.extent, int) else 64
         joined: list[tuple[Variable, int]] = []
@@ -289,9 +325,11 @@ class _Region:
         at: dict[Variable, Index] = {}
         stride = 1
         for variable, extent in reversed(joined):
-            at[variable] = (index(task) // stride) % extent if variable is not joined[0][0] or slowest else (
-                index(task) // stride
-            )  # fmt: skip
+            at[variable] = (
+                (index(task) // stride) % extent
+                if variable is not joined[0][0] or slowest
+                else (index(task) // stride)
+            )
             stride *= extent
         total = index(tasks)
         if slowest is not None:
@@ -320,7 +358,9 @@ def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Sta
         if isinstance(s, Allocate):
             return replace(s, body=tuple(map(visit, s.body)))
         if isinstance(s, For):
-            return replace(s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body)))
+            return replace(
+                s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body))
+            )
         raise InternalError("a transposed tile stands in no nest")
 
     return tuple(map(visit, body))

@@ -1,6 +1,6 @@
 """Copies from one layout to the other, a tile of samples x features at a time through registers.
 
-    parallel features by lanes: for samples by lanes: transpose lanes x lanes
+parallel features by lanes: for samples by lanes: transpose lanes x lanes
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from graphc.loops.schedule import Machine
 def is_relayout(body: Graph) -> bool:
     """Whether `body` only copies an input to another layout, in elements a tile can hold."""
     (output,) = body.outputs[:1]
-    alone = len(body.outputs) == 1 and output.op.name == "relayout" and output.inputs[0] in body.inputs
+    alone = (
+        len(body.outputs) == 1 and output.op.name == "relayout" and output.inputs[0] in body.inputs
+    )
     return alone and output.tensor.dtype.itemsize >= 4
 
 
@@ -26,16 +28,28 @@ def relayout_kernel(body: Graph, machine: Machine) -> Kernel:
     """The kernel of a body for which `is_relayout` holds."""
     output = body.outputs[0]
     features = math.prod(d for d in output.tensor.shape if isinstance(d, int))
-    source, target = _flat("in0", output.inputs[0].tensor, features), _flat("out0", output.tensor, features)
+    source, target = (
+        _flat("in0", output.inputs[0].tensor, features),
+        _flat("out0", output.tensor, features),
+    )
     lanes = min(machine.lanes(output.tensor.dtype.itemsize), BATCH_PADDING)
     whole, rest = divmod(features, lanes)
-    body_of = []
+    body_of: list[Statement] = []
     if whole:
         f = Variable("f", whole)
-        body_of.append(loop(f, whole, "parallel", _tiles(source, target, index(f) * lanes, lanes, lanes)))
+        body_of.append(
+            loop(f, whole, "parallel", _tiles(source, target, index(f) * lanes, lanes, lanes))
+        )
     if rest:
         body_of.append(_tiles(source, target, index(whole * lanes), rest, lanes))
-    return Kernel(body.name, (source, target), (target,), tuple(body_of), _ops(output), f"tiles {lanes} x {lanes}")
+    return Kernel(
+        body.name,
+        (source, target),
+        (target,),
+        tuple(body_of),
+        _ops(output),
+        f"tiles {lanes} x {lanes}",
+    )
 
 
 def _ops(output: Node) -> tuple[str, ...]:

@@ -1,8 +1,11 @@
-"""Choosing how a definition runs: the vector axis, the register block, and in which order the loops stand.
+"""Choosing how a definition runs: the vector axis, the register block, and in which order the
+loops stand.
 
-One cost model serves every kernel. A register block of T accumulators costs max(T/2, 4, L/2) + L/8 + 1 cycles a step:
-two fused multiply-adds or loads a cycle, a latency of four, loads that do not overlap, one for the loop; L counts the
-loads of the block. Blocks that leave fewer than `ENOUGH_TASKS` tasks for the threads cost more. The vector axis is the one along which reads and writes are contiguous or constant. Figures and sources: docs/kernels.md.
+One cost model serves every kernel. A register block of T accumulators costs max(T/2, 4, L/2) + L/8
++ 1 cycles a step: two fused multiply-adds or loads a cycle, a latency of four, loads that do not
+overlap, one for the loop; L counts the loads of the block. Blocks that leave fewer than
+`ENOUGH_TASKS` tasks for the threads cost more. The vector axis is the one along which reads and
+writes are contiguous or constant. Figures and sources: docs/kernels.md.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ ENOUGH_TASKS = 6
 
 @dataclass(frozen=True)
 class Machine:
-    """What the schedules need to know of a processor: bytes of a vector register and how many there are."""
+    """What the schedules need to know of a processor: bytes of a vector register and how many
+    there are.
+    """
 
     vector_bytes: int
     registers: int
@@ -41,8 +46,9 @@ class Machine:
 class Schedule:
     """The choice.
 
-    vector: the axis that runs in lanes (None: scalar code). vectors: how many vectors of it a block holds.
-    tiles: block extents of other output axes. guards: bounds turned into loop limits, by reduced axis.
+    vector: the axis that runs in lanes (None: scalar code). vectors: how many vectors of it a
+    block holds. tiles: block extents of other output axes. guards: bounds turned into loop limits,
+    by reduced axis.
     """
 
     vector: Axis | None
@@ -58,9 +64,11 @@ class Schedule:
         if self.vector is None:
             return "scalar"
         block = [f"{t} {a.variable}" for a, t in self.tiles if t > 1]
-        vector = f"{self.vectors} x {self.lanes} {self.vector.variable}" if self.vectors > 1 else (
-            f"{self.lanes} {self.vector.variable}"
-        )  # fmt: skip
+        vector = (
+            f"{self.vectors} x {self.lanes} {self.vector.variable}"
+            if self.vectors > 1
+            else (f"{self.lanes} {self.vector.variable}")
+        )
         return "block " + " x ".join([*block, vector])
 
 
@@ -98,7 +106,9 @@ def choose(definition: Definition, machine: Machine) -> Schedule:
     values = [o.value for o in definition.outputs]
     outer = [a for a in _accesses(values) if a.buffer.name != ACCUMULATOR.name]
     stores = [_Access(o.buffer, o.indices) for o in definition.outputs]
-    widest = max(b.dtype.itemsize for b in (*definition.inputs, *(o.buffer for o in definition.outputs)))
+    widest = max(
+        b.dtype.itemsize for b in (*definition.inputs, *(o.buffer for o in definition.outputs))
+    )
     lanes = machine.lanes(8 if widest == 8 and _computes_in_doubles(definition) else 4)
     guarded = guard_variables(definition)
     vector = _vector_axis(definition, inner, outer, stores, lanes, guarded)
@@ -111,7 +121,9 @@ def choose(definition: Definition, machine: Machine) -> Schedule:
 
 
 def guard_variables(definition: Definition) -> frozenset[Variable]:
-    """Variables of a contraction's bounds: they stay plain loops, so that bounds become loop limits."""
+    """Variables of a contraction's bounds: they stay plain loops, so that bounds become loop
+    limits.
+    """
     if not definition.is_contraction or definition.term is None:
         return frozenset()
     return frozenset(v for r in reads(definition.term) for b in r.bounds for v in b.value.variables)
@@ -144,12 +156,20 @@ def _within(e: Expression) -> list[tuple[Bound, ...]]:
 
 
 def _assumed(axis: Axis, last: bool) -> int:
-    """Extent of an axis for the cost model; the batch is large where the batch lies innermost, else 1."""
+    """Extent of an axis for the cost model; the batch is large where the batch lies innermost,
+    else 1.
+    """
     return axis.extent if isinstance(axis.extent, int) else LARGE_BATCH if last else 1
 
 
-def _vector_axis(definition: Definition, inner: Sequence[_Access], outer: Sequence[_Access],
-                 stores: Sequence[_Access], lanes: int, guarded: frozenset[Variable]) -> Axis | None:  # fmt: skip
+def _vector_axis(
+    definition: Definition,
+    inner: Sequence[_Access],
+    outer: Sequence[_Access],
+    stores: Sequence[_Access],
+    lanes: int,
+    guarded: frozenset[Variable],
+) -> Axis | None:
     last = any(b.batch_last for b in (*definition.inputs, *(o.buffer for o in definition.outputs)))
     steps = math.prod(_assumed(a, last) for a in definition.reduced)
     best: tuple[float, Axis] | None = None
@@ -170,8 +190,14 @@ def _vector_axis(definition: Definition, inner: Sequence[_Access], outer: Sequen
     return best[1] if best is not None and best[0] < scalar * 2 else None
 
 
-def _block(definition: Definition, inner: Sequence[_Access], vector: Axis, lanes: int, registers: int,
-           guarded: frozenset[Variable]) -> tuple[int, tuple[tuple[Axis, int], ...]]:  # fmt: skip
+def _block(
+    definition: Definition,
+    inner: Sequence[_Access],
+    vector: Axis,
+    lanes: int,
+    registers: int,
+    guarded: frozenset[Variable],
+) -> tuple[int, tuple[tuple[Axis, int], ...]]:
     """Vectors and tiles of the register block with the least cost per output."""
     last = any(b.batch_last for b in definition.inputs)
     in_lanes = vector in definition.reduced
@@ -180,12 +206,19 @@ def _block(definition: Definition, inner: Sequence[_Access], vector: Axis, lanes
     widths = [1] if in_lanes else [v for v in WIDTHS if v <= count]
     tasks = math.prod(_assumed(a, last) for a in definition.axes if a != vector) * count
     reused = [
-        a for a in definition.axes
-        if a != vector and not a.is_batch and a.variable not in guarded
+        a
+        for a in definition.axes
+        if a != vector
+        and not a.is_batch
+        and a.variable not in guarded
         and any(a.variable not in access.variables for access in inner)
-    ]  # fmt: skip
+    ]
     if not reused:
-        reused = [a for a in definition.axes if a != vector and not a.is_batch and a.variable not in guarded][-1:]
+        reused = [
+            a
+            for a in definition.axes
+            if a != vector and not a.is_batch and a.variable not in guarded
+        ][-1:]
     # The block's cost depends on which axes a read moves along, not on the axis itself.
     best: tuple[float, int, tuple[tuple[Axis, int], ...]] | None = None
     for first in range(max(1, len(reused))):
@@ -213,9 +246,18 @@ def _products(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
     return choices
 
 
-def _block_cost(inner: Sequence[_Access], axes: Sequence[Axis], tiles: tuple[int, ...], vector: Axis, width: int,
-                count: int, registers: int) -> float | None:  # fmt: skip
-    """Cycles per output element along the blocked axes, edges included; None if the block does not fit."""
+def _block_cost(
+    inner: Sequence[_Access],
+    axes: Sequence[Axis],
+    tiles: tuple[int, ...],
+    vector: Axis,
+    width: int,
+    count: int,
+    registers: int,
+) -> float | None:
+    """Cycles per output element along the blocked axes, edges included; None if the block does
+    not fit.
+    """
     if not _fits(inner, axes, tiles, vector, width, registers):
         return None
     total = 0.0
@@ -240,7 +282,9 @@ def _regions(axes: Sequence[Axis], tiles: tuple[int, ...]) -> list[tuple[tuple[i
     return found
 
 
-def _loads(access: _Access, axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int) -> int:
+def _loads(
+    access: _Access, axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int
+) -> int:
     loads = width if vector.variable in access.variables else 1
     for axis, size in zip(axes, sizes, strict=True):
         if axis.variable in access.variables:
@@ -248,14 +292,22 @@ def _loads(access: _Access, axes: Sequence[Axis], sizes: tuple[int, ...], vector
     return loads
 
 
-def _step(inner: Sequence[_Access], axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int) -> float:
+def _step(
+    inner: Sequence[_Access], axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int
+) -> float:
     block = math.prod(sizes) * width
     loads = sum(_loads(a, axes, sizes, vector, width) for a in inner)
     return max(block / 2, 4.0, loads / 2) + loads / 8 + 1.0
 
 
-def _fits(inner: Sequence[_Access], axes: Sequence[Axis], tiles: tuple[int, ...], vector: Axis, width: int,
-          registers: int) -> bool:  # fmt: skip
+def _fits(
+    inner: Sequence[_Access],
+    axes: Sequence[Axis],
+    tiles: tuple[int, ...],
+    vector: Axis,
+    width: int,
+    registers: int,
+) -> bool:
     block = math.prod(tiles) * width
     loads = [_loads(a, axes, tiles, vector, width) for a in inner]
     held = min(loads) if len(loads) > 1 else 0

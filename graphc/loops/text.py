@@ -18,10 +18,20 @@ from graphc.loops.language import (
 )
 
 _SIGNS = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "less_equal": "<=", "equal": "==",
-    "not_equal": "!=", "logical_and": "and", "logical_or": "or", "bit_xor": "^", "shift_left": "<<",
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "less": "<",
+    "less_equal": "<=",
+    "equal": "==",
+    "not_equal": "!=",
+    "logical_and": "and",
+    "logical_or": "or",
+    "bit_xor": "^",
+    "shift_left": "<<",
     "shift_right": ">>",
-}  # fmt: skip
+}
 
 
 def kernel_text(kernel: Kernel) -> str:
@@ -29,7 +39,8 @@ def kernel_text(kernel: Kernel) -> str:
     lines = [f"kernel {kernel.name}: {', '.join(kernel.ops)}    # {kernel.schedule}"]
     for buffer in kernel.buffers:
         shape = ",".join(map(str, buffer.shape))
-        lines.append(f"  {'out' if buffer in kernel.written else 'in '} {buffer.name}: {buffer.dtype}[{shape}]")
+        way = "out" if buffer in kernel.written else "in "
+        lines.append(f"  {way} {buffer.name}: {buffer.dtype}[{shape}]")
     for statement in kernel.body:
         lines.extend(_statement(statement, "  "))
     return "\n".join(lines)
@@ -51,7 +62,9 @@ def _statement(s: Statement, indent: str) -> list[str]:
             return [f"{indent}{target} += {value}"]
         return [f"{indent}{target} = {s.combine}({target}, {value})"]
     at = _place("", (s.sample, s.feature))
-    return [f"{indent}transpose {s.lanes} x {s.features}: {s.target.name}{at} <- {s.source.name}{at}"]
+    return [
+        f"{indent}transpose {s.lanes} x {s.features}: {s.target.name}{at} <- {s.source.name}{at}"
+    ]
 
 
 def _for(s: For, indent: str) -> list[str]:

@@ -1,13 +1,14 @@
 """Fusion: which nodes become one kernel.
 
-A node must have memory of its own if something needs all of it at once: a contraction's operand, a reshape, an output.
-Reductions and contractions ("heroes") always start a kernel. Everything else is computed where it is read, unless
-it is costly and read from several places. Then every kernel grows forwards: elementwise readers of its results join
-it while they have the same shape and depend on nothing that depends on the kernel from outside.
+A node must have memory of its own if something needs all of it at once: a contraction's operand, a
+reshape, an output. Reductions and contractions ("heroes") always start a kernel. Everything else
+is computed where it is read, unless it is costly and read from several places. Then every kernel
+grows forwards: elementwise readers of its results join it while they have the same shape and
+depend on nothing that depends on the kernel from outside.
 
-    y = conv2d(x, w); z = y + bias; a = tanh(z)       ->  one kernel: conv2d, epilogue add and tanh
-    d = g * (1 - a * a); s = sum(d)                   ->  one kernel: the sum, computing d as it reads
-    v2 = 0.9 * v + g; w2 = w - lr * v2                ->  one kernel with two results, behind g's contraction
+    y = conv2d(x, w); a = tanh(y + b)  ->  one kernel: conv2d, epilogue add and tanh
+    d = g * (1 - a * a); s = sum(d)  ->  one kernel: the sum, computing d as it reads
+    v = 0.9 * v + g; w = w - lr * v  ->  one kernel with two results, behind g's contraction
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ HEROES = ("reduction", "contraction")
 
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Groups nodes into kernels; each group of more than one node becomes a `fused` node with a body.
+    """Groups nodes into kernels; each group of more than one node becomes a `fused` node with a
+    body.
 
     y = tanh(conv2d(x, w) + b)  ->  y = fused(x, w, b) {conv2d, broadcast, add, tanh}
     """
@@ -59,7 +61,8 @@ class _Fuser:
         self._grow()
         return self._rebuild(self.home)
 
-    # -- what needs memory -------------------------------------------------------------------------------------------
+    # -- what needs memory
+    # -------------------------------------------------------------------------------------------
 
     def _needs_memory(self, node: Node) -> bool:
         self.size[node] = 1 + sum(self.size.get(i, 0) for i in node.inputs if i not in self.stored)
@@ -89,21 +92,27 @@ class _Fuser:
         return family == "view" and self._feeds_contraction(user) and not self._is_plain_view(node)
 
     def _ends_epilogue(self, node: Node) -> bool:
-        """Whether `node` is the last of an elementwise chain on a contraction: the chain becomes its epilogue."""
+        """Whether `node` is the last of an elementwise chain on a contraction: the chain
+        becomes its epilogue.
+        """
         if family_of(node) != "elementwise":
             return False
         behind = any(
-            i in self.epilogue and i.tensor.shape == node.tensor.shape and len(self.users[i]) == 1 for i in node.inputs
+            i in self.epilogue and i.tensor.shape == node.tensor.shape and len(self.users[i]) == 1
+            for i in node.inputs
         )
         if not behind:
             return False
         self.epilogue.add(node)
         return any(
-            family_of(u) != "elementwise" or u.tensor.shape != node.tensor.shape for u in self.users[node]
+            family_of(u) != "elementwise" or u.tensor.shape != node.tensor.shape
+            for u in self.users[node]
         )
 
     def _feeds_contraction(self, view: Node) -> bool:
-        """Whether `view` is read in place by a contraction, so that what it views must be in memory."""
+        """Whether `view` is read in place by a contraction, so that what it views must be in
+        memory.
+        """
         stack, seen = [view], set()
         while stack:
             node = stack.pop()
@@ -118,11 +127,17 @@ class _Fuser:
         return False
 
     def _is_plain_view(self, node: Node) -> bool:
-        """A view that a contraction can read through: it only moves indices, with steps along each axis."""
+        """A view that a contraction can read through: it only moves indices, with steps along
+        each axis.
+        """
         if family_of(node) != "view" or node.op.name in ("pad", "relayout"):
             return False
         source = node.inputs[0]
-        return family_of(source) in ("input", "alias") or source in self.stored or self._is_plain_view(source)
+        return (
+            family_of(source) in ("input", "alias")
+            or source in self.stored
+            or self._is_plain_view(source)
+        )
 
     def _overlaps(self, reduction: Node) -> bool:
         """Whether a window reduction reads elements more than once."""
@@ -137,10 +152,13 @@ class _Fuser:
             current = stack.pop()
             if current.op.name in COSTLY:
                 return True
-            stack.extend(i for i in current.inputs if i not in self.stored and family_of(i) != "input")
+            stack.extend(
+                i for i in current.inputs if i not in self.stored and family_of(i) != "input"
+            )
         return False
 
-    # -- growing kernels forwards ------------------------------------------------------------------------------------
+    # -- growing kernels forwards
+    # ------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
         """Finds every kernel: a stored node and the elementwise readers that join it."""
@@ -169,10 +187,17 @@ class _Fuser:
         return self._results_if(group | {user}) <= MOST_RESULTS
 
     def _results_if(self, group: set[Node]) -> int:
-        return sum(1 for m in group if m in self.outputs or (m in self.stored and any(u not in group for u in self.users[m])))
+        return sum(
+            1
+            for m in group
+            if m in self.outputs
+            or (m in self.stored and any(u not in group for u in self.users[m]))
+        )
 
     def _depends_on(self, node: Node, group: set[Node]) -> bool:
-        """Whether `node` needs `group`, kernels taken whole: what one member needs, all of its kernel wait for."""
+        """Whether `node` needs `group`, kernels taken whole: what one member needs, all of its
+        kernel wait for.
+        """
         lowest = min(self.position[m] for m in group)
         stack, seen = [node], set()
         while stack:
@@ -189,19 +214,25 @@ class _Fuser:
         return False
 
     def _trim(self, first: Node, group: set[Node]) -> None:
-        """Nodes that joined but whose value is only wanted outside, where it would be computed anyway, leave again."""
+        """Nodes that joined but whose value is only wanted outside, where it would be computed
+        anyway, leave again.
+        """
         while True:
             loose = [
-                m for m in group
-                if m is not first and m not in self.stored and not any(u in group for u in self.users[m])
-            ]  # fmt: skip
+                m
+                for m in group
+                if m is not first
+                and m not in self.stored
+                and not any(u in group for u in self.users[m])
+            ]
             if not loose:
                 return
             for member in loose:
                 group.discard(member)
                 del self.home[member]
 
-    # -- rebuilding --------------------------------------------------------------------------------------------------
+    # -- rebuilding -------------------------------------------------------------------------------
+    # -------------------
 
     def _rebuild(self, home: dict[Node, Node]) -> Graph:
         groups: dict[Node, list[Node]] = {}
@@ -240,7 +271,9 @@ class _Fuser:
         return [d for d in done if d.op.name != "input"]
 
     def _sources(self, members: list[Node]) -> list[Node]:
-        """Stored nodes, inputs and aliases that `members` read from outside, through what is computed in place."""
+        """Stored nodes, inputs and aliases that `members` read from outside, through what is
+        computed in place.
+        """
         inside = set(members)
         found: dict[Node, None] = {}
         seen: set[Node] = set()
@@ -271,7 +304,13 @@ class _Fuser:
         name = "_".join(dict.fromkeys(_titles(needed)))[:48] or "fused"
         body = Graph(name, list(stand_ins.values()), [copies[r] for r in results])
         first = results[-1]
-        node = make("fused", tuple(new[s] for s in sources), {"body": body}, location=first.location, origin=first.origin)
+        node = make(
+            "fused",
+            tuple(new[s] for s in sources),
+            {"body": body},
+            location=first.location,
+            origin=first.origin,
+        )
         for k, result in enumerate(results):
             new[result] = node if len(results) == 1 else get(node, k)
 
@@ -295,5 +334,3 @@ class _Fuser:
 def _titles(nodes: list[Node]) -> list[str]:
     plain = [n.op.name for n in nodes if family_of(n) not in ("create", "view")]
     return plain or [n.op.name for n in nodes]
-
-

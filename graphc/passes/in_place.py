@@ -15,7 +15,8 @@ from graphc.passes.plan_memory import is_kernel, source_of
 
 @dataclass(frozen=True)
 class InPlace(Pass):
-    """A new value that would overwrite what is still to be read is computed beside it and copied at the end.
+    """A new value that would overwrite what is still to be read is computed beside it and copied
+    at the end.
 
     It is in the way if a kernel that comes later reads the old value, or if the kernel itself reads
     other elements of it than the one it writes.
@@ -59,7 +60,8 @@ def _moves(kernel: Node, old: Node) -> bool:
     inside = {b for b, i in zip(body.inputs, kernel.inputs, strict=True) if source_of(i)[0] is old}
     renamed = any(i is not old for i in kernel.inputs if source_of(i)[0] is old)
     return renamed or any(
-        family_of(node) != "elementwise" and any(i in inside for i in node.inputs) for node in body.nodes
+        family_of(node) != "elementwise" and any(i in inside for i in node.inputs)
+        for node in body.nodes
     )
 
 

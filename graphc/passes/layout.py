@@ -1,11 +1,14 @@
-"""Layouts: where the batch lies in memory, and padding made explicit where loops would stumble over it.
+"""Layouts: where the batch lies in memory, and padding made explicit where loops would stumble
+over it.
 
-`batch_last` puts the samples side by side: every kernel then runs in lanes of samples, with unit strides whatever the
-window, stride or number of channels; small nets reach the machine's peak so. It pays as soon as a batch fills a
-vector. With few samples `batch_first` runs in lanes along a row of pixels or features.
+`batch_last` puts the samples side by side: every kernel then runs in lanes of samples, with unit
+strides whatever the window, stride or number of channels; small nets reach the machine's peak so.
+It pays as soon as a batch fills a vector. With few samples `batch_first` runs in lanes along a row
+of pixels or features.
 
-The gradient of a dense layer's weights sums over samples and nothing else: lanes of samples would end in a sum across
-lanes for every weight. There one operand goes back to `batch_first` and the lanes run along features.
+The gradient of a dense layer's weights sums over samples and nothing else: lanes of samples would
+end in a sum across lanes for every weight. There one operand goes back to `batch_first` and the
+lanes run along features.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ FEW_TERMS = 16
 
 @dataclass(frozen=True)
 class BatchLast(Pass):
-    """Stores everything that has a batch with the batch innermost; inputs and outputs keep their layout.
+    """Stores everything that has a batch with the batch innermost; inputs and outputs keep their
+    layout.
 
     y = relu(x)  ->  y = relayout(relu(relayout(x) {layout='batch_last'})) {layout='batch_first'}
     """
@@ -109,14 +113,26 @@ def _padded(node: Node, inputs: tuple[Node, ...]) -> Node:
     return remake(node, (x, inputs[1]), attrs | {"padding": (0, 0, 0, 0)})
 
 
-def _as_convolution(g: Node, w: Node, *, size: tuple[int, int], stride: tuple[int, int],
-                    padding: tuple[int, int, int, int], dilation: tuple[int, int], groups: int) -> Node:  # fmt: skip
-    """The gradient of a convolution's input as a convolution: spread by the stride, padded, weights turned round."""
+def _as_convolution(
+    g: Node,
+    w: Node,
+    *,
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Node:
+    """The gradient of a convolution's input as a convolution: spread by the stride, padded,
+    weights turned round.
+    """
     reach = [d * (int(s) - 1) for d, s in zip(dilation, w.tensor.shape[2:], strict=True)]  # type: ignore[arg-type]
     low = [reach[a] - padding[2 * a] for a in range(2)]
     spread = [(int(e) - 1) * s + 1 for e, s in zip(g.tensor.shape[2:], stride, strict=True)]  # type: ignore[arg-type]
     high = [size[a] + reach[a] - low[a] - spread[a] for a in range(2)]
-    wide = pad(g, low=(0, 0, *low), high=(0, 0, *high), interior=(0, 0, stride[0] - 1, stride[1] - 1))
+    wide = pad(
+        g, low=(0, 0, *low), high=(0, 0, *high), interior=(0, 0, stride[0] - 1, stride[1] - 1)
+    )
     maps, channels, *window = w.tensor.shape
     turned = reverse(w, axes=(2, 3))
     if groups == 1:

@@ -1,9 +1,11 @@
-"""Where every value of a lowered graph lives, when it is computed, and how large the one arena must be.
+"""Where every value of a lowered graph lives, when it is computed, and how large the one arena
+must be.
 
-`schedule` orders kernels so that what overwrites a donated input comes after its last reader, and cuts the order into
-phases: kernels of one phase do not depend on each other, between phases all threads meet. `plan` packs the values that
-are neither inputs nor outputs into one arena by their lifetimes in phases, largest first, each at the lowest place
-that is free while it lives. A reshape or `get` is another name for the same memory.
+`schedule` orders kernels so that what overwrites a donated input comes after its last reader, and
+cuts the order into phases: kernels of one phase do not depend on each other, between phases all
+threads meet. `plan` packs the values that are neither inputs nor outputs into one arena by their
+lifetimes in phases, largest first, each at the lowest place that is free while it lives. A reshape
+or `get` is another name for the same memory.
 
     a = k1(x); b = k2(a); c = k3(b)   ->   a at 0, b behind it, c at 0 again
 """
@@ -53,7 +55,9 @@ class Scheduled:
     @cached_property
     def temporaries(self) -> tuple[Storage, ...]:
         """Storages of the arena, in order of their numbers."""
-        found = {s for step in self.steps for s in (*step.reads, *step.writes) if s.kind == "temporary"}
+        found = {
+            s for step in self.steps for s in (*step.reads, *step.writes) if s.kind == "temporary"
+        }
         return tuple(sorted(found, key=lambda s: s.number))
 
     @property
@@ -119,17 +123,26 @@ def schedule(graph: Graph) -> Scheduled:
 
 
 def plan(scheduled: Scheduled, sizes: Sequence[int]) -> MemoryPlan:
-    """Packs the temporaries, `sizes` bytes each, into one arena: largest first, lowest free place."""
+    """Packs the temporaries, `sizes` bytes each, into one arena: largest first, lowest free
+    place.
+    """
     lifetimes = scheduled.lifetimes
     placed: list[tuple[int, int, int, int]] = []
     offsets: dict[Storage, int] = {}
-    by_size = sorted(zip(scheduled.temporaries, sizes, strict=True), key=lambda p: (-p[1], p[0].number))
+    by_size = sorted(
+        zip(scheduled.temporaries, sizes, strict=True), key=lambda p: (-p[1], p[0].number)
+    )
     for storage, size in by_size:
         size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         first, last = lifetimes[storage]
         offset = 0
         for begin, end, other_first, other_last in sorted(placed):
-            if other_first <= last and first <= other_last and begin < offset + size and offset < end:
+            if (
+                other_first <= last
+                and first <= other_last
+                and begin < offset + size
+                and offset < end
+            ):
                 offset = end
         placed.append((offset, offset + size, first, last))
         offsets[storage] = offset
