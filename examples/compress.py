@@ -27,9 +27,9 @@ for energy in (0.8, 0.6, 0.4, 0.2):
     )
     small = gc.Model(graph)
     small.load_params(params)
-    numbers = report.to_dict()
+    counts = report.to_dict()
     ranks = " and ".join(str(layer.rank) for layer in report.layers)
     print(
-        f"energy {energy:4}: {numbers['before']:,} -> {numbers['after']:,} weights (ranks {ranks}), "
+        f"energy {energy}: ranks {ranks}, {counts['before']:,} -> {counts['after']:,} weights, "
         f"{100 * accuracy(small):.1f} %"
     )

@@ -111,13 +111,17 @@ class Code:
         self.engine = llvm.create_mcjit_compiler(parsed(text, machine), machine)
         self.engine.finalize_object()
 
+    def address(self, name: str) -> int:
+        """Where a function is."""
+        found = int(self.engine.get_function_address(name))
+        if not found:
+            raise InternalError(f"the generated code has no function {name}")
+        return found
+
     def function(self, name: str, result: Any, *arguments: Any) -> Any:
         """A function of the code as a ctypes callable (which releases Python's lock while it
         runs).
         """
-        address = self.engine.get_function_address(name)
-        if not address:
-            raise InternalError(f"the generated code has no function {name}")
-        call = ctypes.CFUNCTYPE(result, *arguments)(address)
+        call = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
         call.keep = self  # type: ignore[attr-defined]
         return call

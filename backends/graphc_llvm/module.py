@@ -4,23 +4,13 @@ on every thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from graphc.loops.language import Kernel
+from graphc.runtime.program import Call
 from graphc_llvm.kernel import ARGUMENTS, KernelEmitter
 from graphc_llvm.text import Module
 
 STEP = "step"
 SPINS_BEFORE_YIELD = 4000
-
-
-@dataclass(frozen=True)
-class Call:
-    """One kernel of a step: which pointers of the table its buffers are, and its phase."""
-
-    kernel: Kernel
-    pointers: tuple[int, ...]
-    phase: int
+CLOCK_SPACING = 4096
 
 
 def pause(triple: str) -> str:
@@ -58,7 +48,7 @@ def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) 
     declare_waiting(module, triple)
     arguments = f"ptr %table, {ARGUMENTS}, ptr %meeting"
     lines = [f"define void @{STEP}({arguments}) {{", "entry:"]
-    for number in sorted({p for c in calls for p in c.pointers}):
+    for number in sorted({p for c in calls for p in c.slots}):
         lines.append(f"  %slot{number} = getelementptr ptr, ptr %table, i64 {number}")
         lines.append(f"  %p{number} = load ptr, ptr %slot{number}, align 8")
     if clock is not None:
@@ -77,7 +67,7 @@ def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) 
             phase = call.phase
         if clock is not None:
             lines += _timestamp(2 * k + 1)
-        pointers = "".join(f"ptr %p{p}, " for p in call.pointers)
+        pointers = "".join(f"ptr %p{p}, " for p in call.slots)
         lines.append(f"  call void @{symbol}({pointers}i64 %N, i64 %P, i64 %thread, i64 %threads)")
         if clock is not None:
             lines += _timestamp(2 * k + 2)
@@ -90,7 +80,7 @@ def _timestamp(k: int) -> list[str]:
     """Thread 0 notes the time; the others write behind the end of what is read."""
     return [
         f"  %cycles{k} = call i64 @llvm.readcyclecounter()",
-        f"  %place{k} = mul i64 %thread, 4096",
+        f"  %place{k} = mul i64 %thread, {CLOCK_SPACING}",
         f"  %slotnumber{k} = add i64 %place{k}, {k}",
         f"  %note{k} = getelementptr i64, ptr %clock, i64 %slotnumber{k}",
         f"  store i64 %cycles{k}, ptr %note{k}",

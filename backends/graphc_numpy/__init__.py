@@ -5,7 +5,7 @@ Slow, and the meaning that every other backend is tested against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,12 @@ class Interpreter(Runner):
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def run(self, inputs: Mapping[str, Array], n: int) -> list[Array]:
-        outputs = [np.array(o, order="C") for o in interpret(self.graph, inputs, n)]
+    def run(self, inputs: Sequence[Array], n: int) -> list[Array]:
+        names = [i.attrs["name"] for i in self.graph.inputs]
+        named = dict(zip(names, inputs, strict=True))
+        outputs = [np.array(o, order="C") for o in interpret(self.graph, named, n)]
         for output, source in self.graph.donations:
-            inputs[self.graph.inputs[source].attrs["name"]][...] = outputs[output]
+            inputs[source][...] = outputs[output]
         return outputs
 
 

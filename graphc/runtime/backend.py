@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
@@ -22,10 +22,10 @@ class Runner(ABC):
     """A graph made ready to run."""
 
     @abstractmethod
-    def run(self, inputs: Mapping[str, Array], n: int) -> list[Array]:
+    def run(self, inputs: Sequence[Array], n: int) -> list[Array]:
         """The graph's outputs for batch size `n`; donated inputs are overwritten in place.
 
-        inputs: checked, C-contiguous arrays of the right dtype, one for each input of the graph.
+        inputs: checked, C-contiguous arrays of the right dtype, in the order of the graph's inputs.
         """
 
     def explain(self) -> str:

@@ -5,7 +5,8 @@ Sessions keep parameters bound between calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,62 @@ from graphc.runtime.backend import Runner
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True)
+class Feed:
+    """One input as it is checked at each call: its place among the graph's inputs and its type."""
+
+    place: int
+    name: str
+    type: TensorType
+    dtype: np.dtype[Any]
+    extents: tuple[int | None, ...]
+    batch_axis: int | None
+
+    def array(self, value: Any) -> Array:
+        """`value` as an array of the type; what already is one comes back at once."""
+        if type(value) is np.ndarray and value.dtype == self.dtype and value.flags.c_contiguous:
+            if len(value.shape) == len(self.extents) and all(
+                e is None or e == d for e, d in zip(self.extents, value.shape, strict=True)
+            ):
+                return value
+        return as_array(self.name, value, self.type)
+
+
+def feeds_of(graph: Graph) -> tuple[Feed, ...]:
+    """Every input of `graph` as a feed."""
+    return tuple(
+        Feed(
+            place, node.attrs["name"], node.tensor, node.tensor.dtype.numpy,
+            tuple(d if isinstance(d, int) else None for d in node.tensor.shape),
+            node.tensor.batch_axis,
+        )
+        for place, node in enumerate(graph.inputs)
+    )  # fmt: skip
+
+
+def fill(feeds: Sequence[Feed], values: Sequence[Any], arrays: list[Any]) -> int:
+    """Checks `values` into their places in `arrays`; returns the batch size, 1 if none has a batch.
+
+    Raises GraphcError for a wrong rank, extent or dtype, an empty batch, or batches that differ.
+    """
+    n, source = None, ""
+    for feed, value in zip(feeds, values, strict=True):
+        array = feed.array(value)
+        arrays[feed.place] = array
+        if feed.batch_axis is None:
+            continue
+        found = array.shape[feed.batch_axis]
+        if n is not None and found != n:
+            raise GraphcError(
+                f"input {feed.name!r} has batch {found} but {source!r} has {n}",
+                remedy="give arrays with the same number of samples",
+            )
+        n, source = found, feed.name
+    if n == 0:
+        raise GraphcError(f"input {source!r} has an empty batch", remedy="give at least one sample")
+    return 1 if n is None else n
+
+
 class Executable:
     """A compiled graph.
 
@@ -30,14 +87,15 @@ class Executable:
     def __init__(self, graph: Graph, runner: Runner) -> None:
         self.graph = graph
         self.runner = runner
+        self.feeds = feeds_of(graph)
 
     def __call__(self, *data: Any, **named: Any) -> Any:
-        inputs = _named_inputs(self.graph, data, named)
-        n = _prepare(self.graph, inputs)
+        values = _in_order(self.graph, data, named)
+        arrays: list[Any] = [None] * len(self.feeds)
+        n = fill(self.feeds, values, arrays)
         for _, source in self.graph.donations:
-            name = self.graph.inputs[source].attrs["name"]
-            inputs[name] = inputs[name].copy()
-        outputs = self.runner.run(inputs, n)
+            arrays[source] = arrays[source].copy()
+        outputs = self.runner.run(arrays, n)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def bind(self, held: Mapping[str, Array]) -> Session:
@@ -48,7 +106,7 @@ class Executable:
         return Session(self.graph, self.runner, held)
 
     def explain(self) -> str:
-        """Per kernel: the ops fused, the algorithm, FLOPs and bytes."""
+        """Per kernel: the ops fused, the schedule, FLOPs, bytes, time, share of the roofline."""
         return self.runner.explain()
 
 
@@ -58,12 +116,12 @@ class Session:
     def __init__(self, graph: Graph, runner: Runner, held: Mapping[str, Array]) -> None:
         self.graph = graph
         self.runner = runner
-        self.held = dict(held)
-        types = {i.attrs["name"]: i.tensor for i in graph.inputs}
-        for name, array in self.held.items():
-            if name in types:
-                _check_held(name, array, types[name])
-        self.data = tuple(i for i in graph.inputs if i.attrs["name"] not in self.held)
+        feeds = feeds_of(graph)
+        self.data = tuple(f for f in feeds if f.name not in held)
+        self.arrays: list[Any] = [held.get(f.name) for f in feeds]
+        for feed in feeds:
+            if feed.name in held:
+                _check_held(feed.name, held[feed.name], feed.type)
         donated = {output for output, _ in graph.donations}
         self.kept = tuple(k for k in range(len(graph.outputs)) if k not in donated)
 
@@ -73,66 +131,40 @@ class Session:
         Returns the outputs that are not donated.
         """
         if len(data) != len(self.data):
-            listed = ", ".join(str(i.attrs["name"]) for i in self.data)
+            listed = ", ".join(f.name for f in self.data)
             raise GraphcError(
                 f"{len(data)} arrays were given", remedy=f"give one for each of: {listed}"
             )
-        inputs = dict(self.held)
-        for node, value in zip(self.data, data, strict=True):
-            inputs[node.attrs["name"]] = value
-        n = _prepare(self.graph, inputs, [i.attrs["name"] for i in self.data])
-        outputs = self.runner.run(inputs, n)
-        return tuple(outputs[k] for k in self.kept)
+        arrays = self.arrays.copy()
+        n = fill(self.data, data, arrays)
+        outputs = self.runner.run(arrays, n)
+        return tuple([outputs[k] for k in self.kept])
 
 
-def _named_inputs(graph: Graph, data: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
-    inputs = dict(named)
-    known = {i.attrs["name"] for i in graph.inputs}
-    unknown = sorted(set(inputs) - known)
+def _in_order(graph: Graph, data: tuple[Any, ...], named: Mapping[str, Any]) -> list[Any]:
+    """One value for each input of the graph, from what was given by position and by name."""
+    given = dict(named)
+    known = {i.attrs["name"]: i for i in graph.inputs}
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise GraphcError(
             f"graph {graph.name} has no input {unknown[0]!r}",
             remedy="its inputs: " + ", ".join(sorted(known)),
         )
-    free = [
-        i.attrs["name"]
-        for i in graph.inputs
-        if i.attrs["kind"] == "data" and i.attrs["name"] not in inputs
-    ]
+    free = [n for n, i in known.items() if i.attrs["kind"] == "data" and n not in given]
     if len(data) > len(free):
         raise GraphcError(
             f"{len(data)} arrays were given by position, the graph takes {len(free)}",
             remedy="data inputs: " + (", ".join(free) or "none"),
         )
-    inputs.update(zip(free, data, strict=False))
-    return inputs
-
-
-def _prepare(graph: Graph, inputs: dict[str, Any], checked: list[str] | None = None) -> int:
-    """Checks inputs, makes each a C-contiguous array of its dtype; returns the batch size."""
-    n, source = None, ""
-    for node in graph.inputs:
-        name, type = node.attrs["name"], node.tensor
-        if name not in inputs:
-            raise GraphcError(
-                f"input {name!r} of type {type} was not given", remedy=f"pass {name}=array"
-            )
-        if checked is not None and name not in checked:
-            continue
-        array = as_array(name, inputs[name], type)
-        inputs[name] = array
-        axis = type.batch_axis
-        if axis is None:
-            continue
-        if n is not None and array.shape[axis] != n:
-            raise GraphcError(
-                f"input {name!r} has batch {array.shape[axis]} but {source!r} has {n}",
-                remedy="give arrays with the same number of samples",
-            )
-        n, source = array.shape[axis], name
-    if n == 0:
-        raise GraphcError(f"input {source!r} has an empty batch", remedy="give at least one sample")
-    return 1 if n is None else n
+    given.update(zip(free, data, strict=False))
+    missing = next((n for n in known if n not in given), None)
+    if missing is not None:
+        raise GraphcError(
+            f"input {missing!r} of type {known[missing].tensor} was not given",
+            remedy=f"pass {missing}=array",
+        )
+    return [given[n] for n in known]
 
 
 def as_array(name: str, value: Any, type: TensorType) -> Array:

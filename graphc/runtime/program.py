@@ -1,0 +1,109 @@
+"""A program: a graph taken through a pipeline, scheduled, lowered to kernels, its memory numbered.
+
+This is what a backend that generates code starts from. `Program.plan(n)` packs the temporaries for
+one batch size. Knows loops and passes, no backend.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node
+from graphc.loops.cost import bytes_of
+from graphc.loops.language import Amount, Kernel, buffer_bytes
+from graphc.loops.lower import lower
+from graphc.loops.schedule import Machine
+from graphc.passes.base import Pipeline
+from graphc.passes.instruments import from_settings
+from graphc.passes.plan_memory import (
+    MemoryPlan,
+    Scheduled,
+    Step,
+    Storage,
+    plan,
+    schedule,
+    source_of,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel of a step: the slots of its buffers, and the phase it runs in."""
+
+    kernel: Kernel
+    slots: tuple[int, ...]
+    phase: int
+
+    @property
+    def bytes(self) -> Amount:
+        """Bytes of its buffers, each once."""
+        return bytes_of(self.kernel.buffers)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Kernels in the order they run, and the slots (addresses) they name.
+
+    slots: storage -> its number; inputs come first, in the graph's order. seconds: what the passes
+    and the lowering took.
+    """
+
+    graph: Graph
+    scheduled: Scheduled
+    calls: tuple[Call, ...]
+    slots: dict[Storage, int]
+    seconds: dict[str, float]
+
+    @cached_property
+    def outputs(self) -> tuple[tuple[int, int], ...]:
+        """(slot, number) of every output that is not written over an input."""
+        return tuple((slot, s.number) for s, slot in self.slots.items() if s.kind == "output")
+
+    @property
+    def phases(self) -> int:
+        """How often all threads meet, and once more."""
+        return self.scheduled.phases
+
+    def plan(self, n: int) -> MemoryPlan:
+        """Where every temporary lies for batch size n."""
+        return plan(self.scheduled, [buffer_bytes(s.type, n) for s in self.scheduled.temporaries])
+
+    def flops(self, n: int) -> int:
+        """Arithmetic of one run."""
+        return sum(call.kernel.flops.at(n) for call in self.calls)
+
+
+def build_program(graph: Graph, pipeline: Pipeline, machine: Machine) -> Program:
+    """Runs `pipeline` on `graph` (watched as the settings say) and lowers what comes out."""
+    begin = time.perf_counter()
+    lowered = pipeline(graph, from_settings())
+    passed = time.perf_counter()
+    scheduled = schedule(lowered)
+    storages = _storages(lowered, scheduled)
+    slots: dict[Storage, int] = {storages[i, 0]: k for k, i in enumerate(lowered.inputs)}
+    calls = []
+    for step in scheduled.steps:
+        buffers = _buffers(step, storages)
+        for storage in buffers:
+            slots.setdefault(storage, len(slots))
+        kernel = lower(step.node, machine)
+        calls.append(Call(kernel, tuple(slots[b] for b in buffers), step.phase))
+    seconds = {"passes": passed - begin, "lowering": time.perf_counter() - passed}
+    return Program(lowered, scheduled, tuple(calls), slots, seconds)
+
+
+def _storages(graph: Graph, scheduled: Scheduled) -> dict[tuple[Node, int], Storage]:
+    found = {(node, 0): Storage("input", k, node.tensor) for k, node in enumerate(graph.inputs)}
+    for step in scheduled.steps:
+        found.update({(step.node, k): storage for k, storage in enumerate(step.writes)})
+    return found
+
+
+def _buffers(step: Step, storages: dict[tuple[Node, int], Storage]) -> tuple[Storage, ...]:
+    """Storages in the order of the kernel's buffers: the body's inputs, then the results."""
+    fused = step.node.op.name == "fused"
+    read = step.node.inputs if fused else tuple(dict.fromkeys(step.node.inputs))
+    return (*(storages[source_of(i)] for i in read), *step.writes)
