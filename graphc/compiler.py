@@ -23,7 +23,8 @@ def compile(graph: Graph, backend: str = "llvm", threads: int | None = None) -> 
         not isinstance(threads, int) or isinstance(threads, bool) or threads < 1
     ):
         raise GraphcError(
-            f"threads={threads!r}", remedy="give a whole number above 0, or None for all cores"
+            f"threads={threads!r} is not a whole number above 0",
+            remedy="give a whole number above 0, or None for all cores",
         )
     runner = load_backend(backend).prepare(graph, threads or NUM_THREADS.integer())
     return Executable(graph, runner)

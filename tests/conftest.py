@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy").split(","))
+BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
 
 

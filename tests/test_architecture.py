@@ -58,7 +58,7 @@ def _for_types_only(node: ast.AST) -> bool:
 
 
 def _imports(module: str, *, deferred: bool) -> set[str]:
-    """What `module` imports of ours; with `deferred` also inside functions, never for types alone."""
+    """What `module` imports of ours; with `deferred` inside functions too, never for types."""
     found: set[str] = set()
     stack: list[ast.AST] = [ast.parse(MODULES[module].read_text())]
     while stack:

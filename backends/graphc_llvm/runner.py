@@ -34,7 +34,9 @@ class LLVMRunner(Runner):
         self.has_batch = any(i.tensor.batch_axis is not None for i in graph.inputs)
         # Native code keeps the batch outermost; where it is not in front, arrays are turned.
         self.turned_inputs = _inner_batches(graph.inputs)
-        self.turned_outputs = _inner_batches(graph.outputs)
+        written = {output for output, _ in graph.donations}
+        outer = _inner_batches(graph.outputs)
+        self.turned_outputs = {k: axis for k, axis in outer.items() if k not in written}
 
     def variant(self, n: int) -> Variant:
         """The variant for batch size n."""
@@ -49,6 +51,7 @@ class LLVMRunner(Runner):
 
     def run(self, inputs: Sequence[Array], n: int) -> list[Array]:
         variant = self.variant(n)
+        given = inputs
         if self.turned_inputs:
             inputs = list(inputs)
             for place, axis in self.turned_inputs.items():
@@ -57,10 +60,12 @@ class LLVMRunner(Runner):
             prepared = variant.prepared.get(n) or variant.prepare(n, self.threads)
             results = self._bind(prepared, inputs)
             variant.step.run(prepared.address, n, prepared.threads)
+        for output, source in self.graph.donations:
+            if source in self.turned_inputs:
+                given[source][...] = np.moveaxis(inputs[source], 0, self.turned_inputs[source])
+            results[output] = given[source]
         for place, axis in self.turned_outputs.items():
             results[place] = np.ascontiguousarray(np.moveaxis(results[place], 0, axis))
-        for output, source in self.graph.donations:
-            results[output] = inputs[source]
         return results
 
     def _bind(self, prepared: Prepared, inputs: Sequence[Array]) -> list[Any]:

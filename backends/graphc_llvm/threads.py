@@ -66,9 +66,11 @@ again:
   br label %wait
 run:{run}
   %takes_part = icmp ult i64 %thread, %threads
-  br i1 %takes_part, label %go, label %out
+  br i1 %takes_part, label %go, label %finish
 go:
   {call}
+  br label %finish
+finish:
   %ignored = atomicrmw add ptr %done, i64 1 release
   br label %out
 out:
@@ -146,7 +148,8 @@ class Pool:
             for thread in [t for t in self.sleeping if t < threads]:
                 self.sleeping.discard(thread)
                 self.events[thread - 1].set()
-        _native()[1](self.address, threads - 1)
+        # Who is awake reads the job even if it has no part in it, so the next job waits for that.
+        _native()[1](self.address, len(self.events) - len(self.sleeping))
 
     def _add_worker(self) -> None:
         number = len(self.events) + 1

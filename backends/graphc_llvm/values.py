@@ -39,7 +39,7 @@ class Evaluation(Addressing):
             if isinstance(e, Scalar):
                 result = not e.bounds and all(map(self._is_invariant, e.arguments))
             elif isinstance(e, Read):
-                result = not e.buffer.local and not e.buffer.shape
+                result = not (e.buffer.local or e.buffer.shape or e.bounds)
             else:
                 result = isinstance(e, Literal) or (
                     isinstance(e, Position) and e.index.variables <= {BATCH}

@@ -179,7 +179,7 @@ def log(builder: Builder, x: Val) -> Val:
     result = a.fma(e, a.constant(f.ln2_high), result)
     result = a.select(a.compare("oeq", x, a.constant(math.inf)), x, result)
     result = a.select(a.compare("oeq", x, a.constant(0.0)), a.constant(-math.inf), result)
-    return a.select(a.compare("uge", x, a.constant(0.0)), result, a.constant(math.nan))
+    return a.select(a.compare("oge", x, a.constant(0.0)), result, a.constant(math.nan))
 
 
 def tanh(builder: Builder, x: Val) -> Val:

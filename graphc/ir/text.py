@@ -122,13 +122,14 @@ class _Parser:
         self.depth = 0
 
     def error(self, position: int, what: str) -> GraphcError:
-        line = self.text.count("\n", 0, position)
-        shown = self.text.split("\n")[line]
         return GraphcError(
             f"cannot read the graph text: {what} at {self.place(position)}",
-            node=shown.strip() or None,
+            node=self.line_at(position),
             remedy="the form of a line is: %name = op(%a, %b) {attr=1} : f32[N,10]",
         )
+
+    def line_at(self, position: int) -> str | None:
+        return self.text.split("\n")[self.text.count("\n", 0, position)].strip() or None
 
     def place(self, position: int) -> str:
         line = self.text.count("\n", 0, position) + 1
@@ -245,6 +246,7 @@ class _Parser:
             node = make(op, tuple(inputs), attrs)
         except GraphcError as error:
             error.what = f"{error.what} (at {self.place(position)} of the graph text)"
+            error.node = error.node or self.line_at(position)
             raise
         if str(node.type) != declared:
             raise self.error(position, f"%{name} is of type {node.type}, not {declared}")

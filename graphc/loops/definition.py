@@ -226,7 +226,7 @@ class _Definer:
                 return Read(ACCUMULATOR, ())
             return Read(Buffer(ACCUMULATOR.name, node.tensor.dtype, (), ()), ())
         if node in self.buffers:
-            return Read(self.buffers[node], at, bounds)
+            return Read(self.buffers[node], at, bounds if at else ())
         op = op_of(node)
         if op.family == "elementwise":
             assert op.body is not None

@@ -226,7 +226,7 @@ def _block(
             pair = [reused[k] for k in (first, second) if k < len(reused)]
             for width in widths:
                 for tiles in _products(pair):
-                    cost = _block_cost(inner, pair, tiles, vector, width, count, limit)
+                    cost = _block_cost(inner, pair, tiles, vector, width, count, limit, in_lanes)
                     if cost is not None:
                         spread = max(1.0, tasks / (math.prod(tiles) * width))
                         cost /= math.prod(a.extent for a in pair) * min(spread, ENOUGH_TASKS)  # type: ignore[misc]
@@ -254,11 +254,12 @@ def _block_cost(
     width: int,
     count: int,
     registers: int,
+    in_lanes: bool,
 ) -> float | None:
     """Cycles per output element along the blocked axes, edges included; None if the block does
     not fit.
     """
-    if not _fits(inner, axes, tiles, vector, width, registers):
+    if not _fits(inner, axes, tiles, vector, width, registers, in_lanes):
         return None
     total = 0.0
     for sizes, times in _regions(axes, tiles):
@@ -307,11 +308,16 @@ def _fits(
     vector: Axis,
     width: int,
     registers: int,
+    in_lanes: bool,
 ) -> bool:
+    """Whether a block stays in registers: accumulators, the loads that wait in registers while the
+    block's inner axis is gone along again and again, and one that passes by.
+    """
     block = math.prod(tiles) * width
-    loads = [_loads(a, axes, tiles, vector, width) for a in inner]
-    held = min(loads) if len(loads) > 1 else 0
-    return block == 1 or block + held + 1 <= registers
-
-
-__all__ = ["Machine", "Schedule", "choose", "guard_variables"]
+    if block == 1:
+        return True
+    going = axes[-1].variable if in_lanes else vector.variable
+    held = max(
+        (_loads(a, axes, tiles, vector, width) for a in inner if going in a.variables), default=0
+    )
+    return block + held * (len(inner) > 1) + 1 <= registers

@@ -282,8 +282,8 @@ def conv2d_input_grad(
 def _input_grad_contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contraction:
     """With stride S only every S-th tap reaches a pixel.
 
-    That is r = (y + low) mod S + S * j, and the row is (y + low)/S - j. If the taps are dilated too,
-    all are tried; where S does not divide, the row is moved outside, where nothing counts.
+    That is r = (y + low) mod S + S * j, and the row is (y + low)/S - j. If the taps are dilated
+    too, all are tried; where S does not divide, the row is moved outside, where nothing counts.
     """
     g, w = inputs
     groups, strides, dilations = attrs["groups"], attrs["stride"], attrs["dilation"]

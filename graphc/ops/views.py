@@ -399,7 +399,13 @@ def _inner(shape: Shape) -> int:
 
 def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     source, shape = inputs[0], attrs["shape"]
-    if _inner(shape) != _inner(source.shape) or (N in shape) != (source.batch_axis is not None):
+    if (N in shape) != (source.batch_axis is not None):
+        having, lacking = ("holds", "does not") if N in source.shape else ("does not hold", "does")
+        raise GraphcError(
+            f"reshape: {source} {having} the batch N, {shape_text(shape)} {lacking}",
+            remedy="keep N as an axis of its own",
+        )
+    if _inner(shape) != _inner(source.shape):
         raise GraphcError(
             f"reshape: {source} does not have the elements of {shape_text(shape)}",
             remedy="keep the number of elements, and N if there is one",

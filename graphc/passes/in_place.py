@@ -27,25 +27,34 @@ class InPlace(Pass):
     name: ClassVar[str] = "in_place"
 
     def run(self, graph: Graph) -> Graph:
-        users = graph.users()
+        after = graph.users()
         outputs = list(graph.outputs)
         for output, source in graph.donations:
             kernel, _ = source_of(outputs[output])
             old = graph.inputs[source]
-            if is_kernel(kernel) and (_moves(kernel, old) or _read_later(kernel, old, users)):
+            if not is_kernel(kernel):
+                continue
+            readers = _readers(old, after) - {kernel}
+            if _moves(kernel, old) or readers & _later(kernel, after):
                 outputs[output] = copy(outputs[output])
+                continue
+            for reader in readers:  # from here on it waits for them, which later choices must heed
+                after[reader].append(kernel)
         if all(a is b for a, b in zip(outputs, graph.outputs, strict=True)):
             return graph
         return Graph(graph.name, graph.inputs, outputs, graph.donations)
 
 
-def _aliases(node: Node, users: dict[Node, list[Node]]) -> set[Node]:
-    """`node` and every other name of its memory."""
-    found, stack = {node}, [node]
+def _readers(node: Node, after: dict[Node, list[Node]]) -> set[Node]:
+    """Kernels that read `node`, under whatever name."""
+    found: set[Node] = set()
+    stack, seen = [node], {node}
     while stack:
-        for user in users[stack.pop()]:
-            if not is_kernel(user) and user not in found:
+        for user in after[stack.pop()]:
+            if is_kernel(user):
                 found.add(user)
+            elif user not in seen:
+                seen.add(user)
                 stack.append(user)
     return found
 
@@ -65,17 +74,13 @@ def _moves(kernel: Node, old: Node) -> bool:
     )
 
 
-def _read_later(kernel: Node, old: Node, users: dict[Node, list[Node]]) -> bool:
-    """Whether something that depends on `kernel` reads `old`."""
-    names = _aliases(old, users)
-    seen: set[Node] = set()
-    stack = list(users[kernel])
+def _later(kernel: Node, after: dict[Node, list[Node]]) -> set[Node]:
+    """Everything that has to come after `kernel`."""
+    found: set[Node] = set()
+    stack = list(after[kernel])
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if is_kernel(node) and any(i in names for i in node.inputs):
-            return True
-        stack.extend(users[node])
-    return False
+        if node not in found:
+            found.add(node)
+            stack.extend(after[node])
+    return found

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graphc.passes.retype import retype
 from graphc.testing.draw import draw, random_inputs, sample_inputs
 from graphc.testing.generate import random_graph
 from graphc.testing.gradients import GradientCheck, check_grads
 from graphc.testing.oracle import Expectation, compare
-from graphc.passes.retype import retype
 
 if TYPE_CHECKING:
     from graphc.testing.strategies import graphs

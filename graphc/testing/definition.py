@@ -1,8 +1,9 @@
-"""What an op's declaration for compilers means: its scalar body, access or contraction, run in numpy.
+"""What an op's declaration for compilers means: its scalar body, access or contraction, run in
+numpy.
 
-An op says what it means twice: `numpy` is the oracle, and `body`, `access` and `contraction` are what
-loops are made of. `by_definition` runs the second, slowly, over whole index grids, so that a test can
-hold it against the first without any backend.
+An op says what it means twice: `numpy` is the oracle, and `body`, `access` and `contraction` are
+what loops are made of. `by_definition` runs the second, slowly, over whole index grids, so that a
+test can hold it against the first without any backend.
 """
 
 from __future__ import annotations

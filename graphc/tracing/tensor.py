@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from graphc.base.errors import GraphcError
 from graphc.ir.node import OPERATORS, Node
@@ -93,9 +93,32 @@ class Tensor:
     def __ge__(self, other: Operand) -> Tensor:
         return _apply(elementwise.less_equal, other, self)
 
+    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return _apply(elementwise.equal, self, other)
+
+    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return _apply(elementwise.not_equal, self, other)
+
+    __hash__ = object.__hash__
+
     def __bool__(self) -> bool:
-        raise GraphcError(
-            "a traced tensor has no value yet, so it cannot decide an if or a while",
+        raise self._no_value("it cannot decide an if or a while")
+
+    def __float__(self) -> float:
+        raise self._no_value("it is no number")
+
+    def __int__(self) -> int:
+        raise self._no_value("it is no number")
+
+    def __len__(self) -> int:
+        raise self._no_value("it has no length: shape says its extents")
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        raise self._no_value("it is no array")
+
+    def _no_value(self, so: str) -> GraphcError:
+        return GraphcError(
+            f"a traced tensor has no value yet, so {so}",
             node=repr(self),
             remedy="choose with where(condition, x, y), or decide by shapes and plain numbers",
         )
@@ -103,19 +126,14 @@ class Tensor:
     def __getitem__(self, key: Any) -> Tensor:
         keys = key if isinstance(key, tuple) else (key,)
         if len(keys) > len(self.shape) or any(
-            not isinstance(k, int | builtins.slice) for k in keys
+            isinstance(k, bool) or not isinstance(k, int | builtins.slice) for k in keys
         ):
             raise GraphcError(
                 f"index {key!r} does not fit {self.type}",
                 remedy="index with whole numbers and start:stop:step ranges",
             )
-        ranges = []
-        for k, extent in zip(
-            (*keys, *[builtins.slice(None)] * (len(self.shape) - len(keys))),
-            self.shape,
-            strict=True,
-        ):
-            ranges.append(_range(k, extent))
+        every = (*keys, *[builtins.slice(None)] * (len(self.shape) - len(keys)))
+        ranges = [_range(k, d, self) for k, d in zip(every, self.shape, strict=True)]
         found = views.slice(self.node, start=[r[0] for r in ranges], stop=[r[1] for r in ranges],
                             step=[r[2] for r in ranges])  # fmt: skip
         dropped = {a for a, k in enumerate(keys) if isinstance(k, int)}
@@ -164,21 +182,49 @@ def function_named(name: str) -> Callable[..., Tensor] | None:
 
 
 def _apply(builder: Callable[..., Any], *operands: Operand, **attrs: Any) -> Tensor:
-    return Tensor(builder(*[o.node if isinstance(o, Tensor) else o for o in operands], **attrs))
+    try:
+        built = builder(*[o.node if isinstance(o, Tensor) else o for o in operands], **attrs)
+    except GraphcError as error:
+        if error.node is None:
+            shown = [str(o.type) if isinstance(o, Tensor) else repr(o) for o in operands]
+            shown += [f"{name}={value!r}" for name, value in attrs.items()]
+            error.node = f"{builder.__name__}({', '.join(shown)})"
+        raise
+    return Tensor(built)
 
 
-def _range(key: int | builtins.slice, extent: Dim) -> tuple[int, int | None, int]:
+def _range(key: int | builtins.slice, extent: Dim, whole: Tensor) -> tuple[int, int | None, int]:
     if isinstance(key, builtins.slice):
         if not isinstance(extent, int):
             if key == builtins.slice(None):
                 return 0, None, 1
             raise GraphcError(
-                f"range {key} of the batch axis", remedy="take the whole batch with :"
+                f"{_shown(key)} takes a part of the batch",
+                node=repr(whole),
+                remedy="take the whole batch with :",
+            )
+        if key.step == 0:
+            raise GraphcError(
+                f"{_shown(key)} has step 0", node=repr(whole), remedy="use a step above 0"
             )
         start, stop, step = key.indices(extent)
         return start, stop, step
-    if not isinstance(extent, int) or not -extent <= key < extent:
+    if not isinstance(extent, int):
         raise GraphcError(
-            f"index {key} of an axis of extent {extent}", remedy="use an index inside the axis"
+            f"index {key} takes a part of the batch",
+            node=repr(whole),
+            remedy="take the whole batch with :",
+        )
+    if not -extent <= key < extent:
+        raise GraphcError(
+            f"index {key} of an axis of extent {extent}",
+            node=repr(whole),
+            remedy="use an index inside the axis",
         )
     return key % extent, key % extent + 1, 1
+
+
+def _shown(key: builtins.slice) -> str:
+    """A range as it is written: ``2:10``."""
+    parts = ["" if k is None else str(k) for k in (key.start, key.stop, key.step)]
+    return ":".join(parts if key.step is not None else parts[:2])

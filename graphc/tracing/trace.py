@@ -6,6 +6,7 @@ knows no layers.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -156,9 +157,11 @@ def trace_callable(
     """Runs `function` once on traced tensors of `types`.
 
     names: of the inputs; "x" for one, else "x0", "x1", ... Returns what was built.
-    Raises GraphcError if the result is not a tensor or a tuple of tensors.
+    Raises GraphcError if `function` does not take that many inputs, or if its result is not a
+    tensor or a tuple of tensors.
     """
-    parsed = [parse_type(t) if isinstance(t, str) else t for t in types]
+    parsed = [_type(t) for t in types]
+    _check_inputs(function, len(parsed))
     if names is None:
         names = ["x"] if len(parsed) == 1 else [f"x{k}" for k in range(len(parsed))]
     data = tuple(make_input(name, type) for name, type in zip(names, parsed, strict=True))
@@ -169,10 +172,10 @@ def trace_callable(
     finally:
         _current.reset(token)
     results = tuple(result) if isinstance(result, tuple | list) else (result,)
-    wrong = next((r for r in results if not isinstance(r, Tensor)), None)
-    if wrong is not None or not results:
+    wrong = [type(r).__name__ for r in results if not isinstance(r, Tensor)]
+    if wrong or not results:
         raise GraphcError(
-            f"the traced function returned {type(wrong).__name__}, not a tensor",
+            f"the traced function returned {wrong[0] if wrong else 'nothing'}, not a tensor",
             remedy="return a traced tensor or a tuple of them",
         )
     return Traced(data, tuple(r.node for r in results), trace)
@@ -192,6 +195,31 @@ def trace(
     """
     title = name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
     return trace_callable(function, types, training=training).graph(title)
+
+
+def _type(type: object) -> TensorType:
+    if isinstance(type, TensorType):
+        return type
+    if isinstance(type, str):
+        return parse_type(type)
+    raise GraphcError(
+        f"{type!r} is not a tensor type", remedy='write it as text, such as "f32[N,1,32,32]"'
+    )
+
+
+def _check_inputs(function: Callable[..., Any], count: int) -> None:
+    """Raises GraphcError unless `function` can be called with that many inputs."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some callables written in C do not say what they take
+        return
+    try:
+        signature.bind(*range(count))
+    except TypeError as error:
+        raise GraphcError(
+            f"the traced function takes {signature}, but the types given are {count}: {error}",
+            remedy="give one type for each of its inputs",
+        ) from None
 
 
 def _paths(function: object) -> dict[int, str]:

@@ -1,4 +1,6 @@
-"""Graphs: what they refuse, their order and views, and that a chain of 100,000 nodes is nothing special."""
+"""Graphs: what they refuse, their order and views, and that a chain of 100,000 nodes is nothing
+special.
+"""
 
 from __future__ import annotations
 

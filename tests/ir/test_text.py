@@ -113,7 +113,7 @@ def test_texts_that_are_no_graph_at_all(text: str) -> None:
 
 
 def test_mutated_texts_raise_graphc_errors_and_nothing_else() -> None:
-    """Characters are dropped, doubled, replaced and moved; whatever parses must print and read back."""
+    """Characters are dropped, doubled, replaced, moved; whatever parses must read back."""
     chance = random.Random(2024)
     alphabet = "%(){},:=.-\"'\\#0129Nfinabcdexu[] \nTrueNone" + "é²\x00"
     texts = [str(random_graph(np.random.default_rng(seed), max_ops=4)) for seed in range(25)]

@@ -17,7 +17,8 @@ from graphc.testing.definition import Arrays
 KEY = make_input("key", parse_type("i32[]"), "state")
 X = make_input("x", parse_type("f32[N,40]"))
 ONES = 0xFFFFFFFF
-KNOWN = (  # key, counter, first word: the file kat_vectors of Random123, threefry2x32 with 20 rounds
+# key, counter, first word: from the file kat_vectors of Random123, threefry2x32 with 20 rounds
+KNOWN = (
     ((0, 0), (0, 0), 0x6B200159),
     ((ONES, ONES), (ONES, ONES), 0x1CB996FC),
     ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), 0xC4923A9C),

@@ -1,8 +1,8 @@
 """Every op on every one of its samples, on every backend: an op is tested by declaring it.
 
-Value, dtype and shape against the oracle; the scalar body, access or contraction against the oracle;
-the decomposition against the oracle; gradients of both orders against finite differences; the text
-form; and bad samples raise what they say.
+Value, dtype and shape against the oracle; the scalar body, access or contraction against the
+oracle; the decomposition against the oracle; gradients of both orders against finite differences;
+the text form; and bad samples raise what they say.
 """
 
 from __future__ import annotations

@@ -1,0 +1,3 @@
+import graphc as gc
+
+gc.trace(lambda x, y: x + y, "f32[N,3]", "f64[N,3]")

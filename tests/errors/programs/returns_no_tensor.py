@@ -1,0 +1,3 @@
+import graphc as gc
+
+gc.trace(lambda x: print(x), "f32[N,3]")

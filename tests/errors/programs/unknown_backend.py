@@ -1,0 +1,3 @@
+import graphc as gc
+
+gc.compile(gc.trace(lambda x: x + 1.0, "f32[N]"), backend="tpu")

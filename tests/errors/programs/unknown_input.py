@@ -1,0 +1,6 @@
+import numpy as np
+
+import graphc as gc
+
+run = gc.compile(gc.trace(lambda x: x + 1.0, "f32[N,3]"), backend="numpy")
+run(y=np.ones((2, 3), np.float32))

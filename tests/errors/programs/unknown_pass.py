@@ -1,0 +1,3 @@
+import graphc as gc
+
+gc.passes.Pipeline.parse("simplify,optimise")

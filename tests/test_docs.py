@@ -1,0 +1,178 @@
+"""The pages say what is true: every op and pass is there, tables are fresh, code blocks run, links
+lead somewhere, and the README's two commands are what a fresh machine needs.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import graphc as gc
+from graphc.base import settings
+from graphc.cli import COMMANDS, main
+from graphc.ir.node import OPERATORS
+from graphc.loops.lower import lower
+from graphc.loops.schedule import Machine
+from graphc.ops.op import Op
+from graphc.passes.base import PASSES
+from graphc.passes.catalog import describe_passes
+from graphc.passes.pipelines import LARGE
+from graphc_llvm.vector_math import ULP
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+AVX512 = Machine(vector_bytes=64, registers=32)
+TRAIN = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/graphc train lenet5"
+TEST = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest'
+
+
+def op_table() -> str:
+    """A row for each op that is declared."""
+    lines = ["| op | family | what it computes | attributes |", "|---|---|---|---|"]
+    for name, op in sorted(OPERATORS.items()):
+        if not isinstance(op, Op):
+            continue
+        doc = " ".join(op.doc.split()).replace("|", "\\|") or "used by the gradients of pooling"
+        attributes = ", ".join(f"`{a}`" for a in sorted(op.attributes or ()))
+        lines.append(f"| `{name}` | {op.family} | {doc} | {attributes} |")
+    return "\n".join(lines)
+
+
+def pass_list() -> str:
+    """A section for each pass, from its docstring."""
+    sections = []
+    for found in describe_passes():
+        if not PASSES[found.name].__module__.startswith("graphc.passes."):
+            continue  # declared by a test
+        options = "".join(
+            f"- `{name}` ({kind}): {default!r}\n" for name, kind, default in found.options
+        )
+        listed = f"Options and their defaults:\n\n{options}\n" if options else ""
+        sections.append(f"### {found.name}\n\n{found.summary}\n\n{listed}```\n{found.example}\n```")
+    return "\n\n".join(sections)
+
+
+def first_loops() -> str:
+    """The first loops of LeNet-5's first convolution, for AVX-512."""
+    net = gc.trace(gc.zoo.lenet5(), "f32[N,1,32,32]")
+    kernels = [lower(node, AVX512) for node in LARGE(net).nodes if node.op.name == "fused"]
+    lines = str(kernels[0]).splitlines()
+    nests = [k for k, line in enumerate(lines) if line.startswith("  parallel")]
+    shown = [*lines[: nests[1]], "  ..."] if len(nests) > 1 else lines
+    return "\n".join(["```", "$ graphc show lenet5 --loops", *shown, "```"])
+
+
+GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
+    "ops": ("docs/ir.md", op_table),
+    "passes": ("docs/passes.md", pass_list),
+    "loops": ("README.md", first_loops),
+}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_parts_are_fresh(name: str, request: pytest.FixtureRequest) -> None:
+    page, generate = GENERATED[name]
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- generated: {name} -->\n", "\n<!-- end -->"
+    head, rest = text.split(begin)
+    _, tail = rest.split("<!-- end -->", 1)
+    fresh = f"{head}{begin}{generate()}{end}{tail}"
+    if request.config.getoption("--update-golden"):
+        path.write_text(fresh, encoding="utf-8")
+        text = fresh
+    assert text == fresh, "run pytest tests/test_docs.py --update-golden"
+
+
+def test_the_contributor_page_shows_the_file_as_it_is() -> None:
+    page = (ROOT / "docs" / "adding_an_op.md").read_text(encoding="utf-8")
+    file = (ROOT / "graphc" / "ops" / "softplus.py").read_text(encoding="utf-8")
+    assert blocks(page, "python")[0] == file
+
+
+def test_no_other_file_of_the_compiler_knows_the_op_of_the_contributor_page() -> None:
+    sources = [p for room in ("graphc", "backends") for p in (ROOT / room).rglob("*.py")]
+    naming = [p.name for p in sources if "softplus" in p.read_text(encoding="utf-8")]
+    assert naming == ["softplus.py"]
+
+
+def test_the_kernels_page_states_the_errors_of_the_elementary_functions() -> None:
+    page = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    for function, ulp in ULP.items():
+        assert re.search(rf"^\| {function} \|.*\| {ulp} \|$", page, re.MULTILINE), function
+
+
+def test_every_setting_that_watches_passes_is_explained() -> None:
+    page = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
+    watching = {s.variable for s in settings.ALL} & set(re.findall(r"GRAPHC_[A-Z_]+", page))
+    assert watching == {f"GRAPHC_{name}" for name in ("PRINT", "DUMP", "TIME", "VERIFY", "CHECK")}
+
+
+def test_the_readme_begins_with_two_commands_of_a_line_each() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert blocks(readme, "sh")[:2] == [f"{TRAIN}\n", f"{TEST}\n"]
+
+
+def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line.split("#")[0] for line in blocks(readme, "sh")[2].splitlines()]
+    words = [shlex.split(line)[1:] for line in lines]
+    assert {w[0] for w in words} == COMMANDS.keys() - {"train"}
+    for command in words:
+        assert main(command) == 0
+        assert capsys.readouterr().out
+
+
+def test_the_graph_in_the_readme_is_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = next(b for b in blocks(readme, "") if b.startswith("$ graphc show mlp")).splitlines()
+    main(["show", "mlp"])
+    printed = capsys.readouterr().out
+    assert len(shown) > 6 and all(line in printed for line in shown[2:-1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = blocks(page.read_text(encoding="utf-8"), "python")
+    if page.stem == "adding_an_op":
+        code = code[1:]  # the op's own file: it has run already, and an op is declared once
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for block in code:
+        exec(compile(block, page.name, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:graphc|backends|frontends|tests|docs|examples)/[\w/.]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The contents of the code blocks of that language."""
+    found: list[str] = []
+    inside: list[str] | None = None
+    given = ""
+    for line in text.splitlines(keepends=True):
+        if not line.startswith("```"):
+            if inside is not None:
+                inside.append(line)
+        elif inside is None:
+            inside, given = [], line[3:].strip()
+        else:
+            if given == language:
+                found.append("".join(inside))
+            inside = None
+    return found
