@@ -131,6 +131,7 @@ class Pool:
         self.state = (ctypes.c_int64 * WORDS).from_address(self.address)
         self.events: list[threading.Event] = []
         self.sleeping: set[int] = set()
+        self.resume: dict[int, int] = {}
         self.flags = {"stop": False}
 
     def _reset_after_fork(self) -> None:
@@ -147,6 +148,7 @@ class Pool:
         if self.sleeping:
             for thread in [t for t in self.sleeping if t < threads]:
                 self.sleeping.discard(thread)
+                self.resume[thread] = int(state[COUNTER])  # jobs it slept through are not its own
                 self.events[thread - 1].set()
         # Who is awake reads the job even if it has no part in it, so the next job waits for that.
         _native()[1](self.address, len(self.events) - len(self.sleeping))
@@ -187,16 +189,20 @@ def _worker(
         if owner.lock.acquire(blocking=False):
             owner.sleeping.add(number)
             owner.lock.release()
+            resume = owner.resume
             del owner
             event.wait()
             event.clear()
+            seen = resume[number]
 
 
 def _stop(flags: dict[str, bool]) -> None:
     flags["stop"] = True
 
 
-@cache
+_POOL = Pool()
+
+
 def pool() -> Pool:
     """The process's pool."""
-    return Pool()
+    return _POOL

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from graphc.base.errors import InternalError
@@ -32,7 +32,7 @@ class Storage:
 
     kind: str
     number: int
-    type: TensorType
+    type: TensorType = field(compare=False)
 
 
 @dataclass(frozen=True)
