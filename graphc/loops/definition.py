@@ -159,8 +159,7 @@ class _Definer:
         where = {a.variable.name: index(a.variable) for a in (*axes, *reduced)}
         out, left, right = spec.access(where)
         factors = [
-            self.value(source, at, _outside(at, source.tensor.shape))
-            for source, at in zip(hero.inputs, (left, right), strict=True)
+            self.factor(source, at) for source, at in zip(hero.inputs, (left, right), strict=True)
         ]
         term = Scalar("mul", tuple(factors), hero.tensor.dtype)
         return Definition(
@@ -172,6 +171,16 @@ class _Definer:
             term,
             True,
         )
+
+    def factor(self, source: Node, at: Indices) -> Expression:
+        """An operand of a contraction, 0 where its index is outside."""
+        bounds = _outside(at, source.tensor.shape)
+        value = self.value(source, at, bounds)
+        if not bounds or isinstance(value, Read):
+            return value
+        zero = self.vocabulary.literal(0.0, source.tensor.dtype)
+        inside = Scalar("within", (), DType.bool, bounds)
+        return Scalar("select", (inside, value, zero), source.tensor.dtype)
 
     def reduction(self, op: Op, hero: Node) -> Definition:
         assert op.access is not None and op.domain is not None and op.body is not None

@@ -66,12 +66,15 @@ def _moves(kernel: Node, old: Node) -> bool:
     if kernel.op.name != "fused":
         return family_of(kernel) != "elementwise"
     body: Graph = kernel.attrs["body"]
-    inside = {b for b, i in zip(body.inputs, kernel.inputs, strict=True) if source_of(i)[0] is old}
-    renamed = any(i is not old for i in kernel.inputs if source_of(i)[0] is old)
-    return renamed or any(
-        family_of(node) != "elementwise" and any(i in inside for i in node.inputs)
-        for node in body.nodes
-    )
+    if any(i is not old for i in kernel.inputs if source_of(i)[0] is old):
+        return True
+    depending = {b for b, i in zip(body.inputs, kernel.inputs, strict=True) if i is old}
+    for node in body.nodes:
+        if any(i in depending for i in node.inputs):
+            if family_of(node) != "elementwise":
+                return True
+            depending.add(node)
+    return False
 
 
 def _later(kernel: Node, after: dict[Node, list[Node]]) -> set[Node]:
