@@ -53,9 +53,10 @@ def _text(triple: str) -> str:
 entry:
   br label %wait
 wait:
-  %spins = phi i64 [0, %entry], [%more, %again]
+  %spins = phi i64 [0, %entry], [%more, %again], [0, %finish]
+  %last = phi i64 [%seen, %entry], [%last, %again], [%now, %finish]
   %now = load atomic i64, ptr %state acquire, align 8
-  %same = icmp eq i64 %now, %seen
+  %same = icmp eq i64 %now, %last
   br i1 %same, label %stay, label %run
 stay:
   %more = add i64 %spins, 1
@@ -72,7 +73,7 @@ go:
   br label %finish
 finish:
   %ignored = atomicrmw add ptr %done, i64 1 release
-  br label %out
+  br label %wait
 out:
   ret i64 %now
 }}
@@ -176,13 +177,10 @@ def _worker(
     seen: int,
     flags: dict[str, bool],
 ) -> None:
-    """Spins natively for a while, then sleeps if no step is under way."""
+    """Works natively; when there was nothing to do for a while, sleeps unless a step is on."""
     work = _native()[0]
     while not flags["stop"]:
-        now = work(address, number, seen)
-        if now != seen:
-            seen = now
-            continue
+        seen = work(address, number, seen)
         owner = pool()
         if owner is None or owner.flags is not flags:
             return

@@ -26,12 +26,12 @@ STEP_ARGUMENTS = (
     ctypes.c_void_p,
 )  # fmt: skip
 # Below this much arithmetic a step is over before a second thread has met the first.
-SMALL_WORK = 2_000_000
+SMALL_WORK = 500_000
 
 
 @dataclass
 class Prepared:
-    """A variant made ready for one batch size: plan, arena, table of addresses, threads to use.
+    """A variant made ready for one batch size: plan, arena, table (at `address`), threads to use.
 
     outputs: (slot, number, shape, dtype) of the arrays to make at each run. bound: the arrays whose
     addresses are in the table, by slot; holding them keeps the addresses true.
@@ -45,10 +45,8 @@ class Prepared:
     threads: int
     bound: dict[int, Array] = field(default_factory=dict)
 
-    @property
-    def address(self) -> int:
-        """Where the table is."""
-        return int(self.table.ctypes.data)
+    def __post_init__(self) -> None:
+        self.address = int(self.table.ctypes.data)
 
 
 class Step:

@@ -34,7 +34,7 @@ class Quotient:
     divisor: int
 
     def __str__(self) -> str:
-        return f"({self.value})/{self.divisor}"
+        return f"({_inside(self.value)} // {self.divisor})"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Remainder:
     divisor: int
 
     def __str__(self) -> str:
-        return f"({self.value})%{self.divisor}"
+        return f"({_inside(self.value)} % {self.divisor})"
 
 
 Atom = Variable | Quotient | Remainder
@@ -209,6 +209,12 @@ def index(value: int | Variable | Index) -> Index:
             return Index()
         return Index(((value, 1),))
     return Index((), int(value))
+
+
+def _inside(value: Index) -> str:
+    """The text of a dividend: in brackets if it is a sum."""
+    text = str(value)
+    return f"({text})" if len(value.terms) + bool(value.constant) > 1 else text
 
 
 def _sorted(terms: Mapping[Atom, int]) -> tuple[tuple[Atom, int], ...]:

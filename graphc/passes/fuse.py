@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make, remake
 from graphc.ops.op import family_of
@@ -59,7 +60,7 @@ class _Fuser:
 
     def result(self) -> Graph:
         self._grow()
-        return self._rebuild(self.home)
+        return self._rebuild()
 
     # -- what needs memory
     # -------------------------------------------------------------------------------------------
@@ -234,41 +235,70 @@ class _Fuser:
     # -- rebuilding -------------------------------------------------------------------------------
     # -------------------
 
-    def _rebuild(self, home: dict[Node, Node]) -> Graph:
-        groups: dict[Node, list[Node]] = {}
-        for node in self.graph.nodes:
-            if node in home:
-                groups.setdefault(home[node], []).append(node)
-        order = self._order(groups, home)
+    def _rebuild(self) -> Graph:
+        order = self._order()
+        while order is None:
+            order = self._order()
+        groups = self._groups()
         for item in order:
             self.read.update(self._sources(groups.get(item, [item])))
         new: dict[Node, Node] = {node: node for node in self.graph.inputs}
         for item in order:
             if item in groups:
-                self._emit(groups[item], home, new)
+                self._emit(groups[item], new)
             else:
                 new[item] = remake(item, tuple(new[i] for i in item.inputs))
         outputs = [new[o] for o in self.graph.outputs]
         return Graph(self.graph.name, self.graph.inputs, outputs, self.graph.donations)
 
-    def _order(self, groups: dict[Node, list[Node]], home: dict[Node, Node]) -> list[Node]:
-        """Kernels (by their first node) and aliases, each after what it reads. No recursion."""
+    def _groups(self) -> dict[Node, list[Node]]:
+        """The members of each kernel, by its first node, in the graph's order."""
+        groups: dict[Node, list[Node]] = {}
+        for node in self.graph.nodes:
+            if node in self.home:
+                groups.setdefault(self.home[node], []).append(node)
+        return groups
+
+    def _order(self) -> list[Node] | None:
+        """Kernels (by their first node) and aliases, each after what it reads. No recursion.
+
+        None if kernels need each other in a circle: the largest of them is then taken apart.
+        """
+        groups = self._groups()
         done: dict[Node, None] = dict.fromkeys(self.graph.inputs)
         for output in self.graph.outputs:
-            stack = [(home.get(output, output), False)]
+            stack = [(self.home.get(output, output), False)]
+            under_way: dict[Node, None] = {}
             while stack:
                 item, ready = stack.pop()
                 if item in done:
                     continue
                 if ready:
                     done[item] = None
+                    del under_way[item]
                     continue
+                if item in under_way:
+                    path = list(under_way)
+                    circle = path[path.index(item) :]
+                    self._take_apart(max(circle, key=lambda k: len(groups.get(k, ()))), groups)
+                    return None
+                under_way[item] = None
                 stack.append((item, True))
                 for source in self._sources(groups.get(item, [item])):
-                    item_of = home.get(source, source)
-                    if item_of is not item and item_of not in done:
-                        stack.append((item_of, False))
+                    kernel = self.home.get(source, source)
+                    if kernel is not item and kernel not in done:
+                        stack.append((kernel, False))
         return [d for d in done if d.op.name != "input"]
+
+    def _take_apart(self, first: Node, groups: dict[Node, list[Node]]) -> None:
+        """Every stored member of a kernel becomes a kernel of its own."""
+        if len(groups[first]) == 1:
+            raise InternalError(f"{self.graph.name}: {first.op.name} needs its own result")
+        for member in groups[first]:
+            if member in self.stored:
+                self.home[member] = member
+            else:
+                del self.home[member]
 
     def _sources(self, members: list[Node]) -> list[Node]:
         """Stored nodes, inputs and aliases that `members` read from outside, through what is
@@ -289,7 +319,7 @@ class _Fuser:
                 stack.extend(reversed(node.inputs))
         return list(found)
 
-    def _emit(self, members: list[Node], home: dict[Node, Node], new: dict[Node, Node]) -> None:
+    def _emit(self, members: list[Node], new: dict[Node, Node]) -> None:
         results = [m for m in members if m in self.outputs or m in self.read]
         sources = self._sources(members)
         stand_ins = {s: make_input(f"in{k}", new[s].tensor) for k, s in enumerate(sources)}

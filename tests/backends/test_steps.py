@@ -1,4 +1,4 @@
-"""Promises of a native step: bits do not depend on threads, batches do not recompile, threads behave."""
+"""Promises of a native step: the same bits for any threads, no recompilation, threads behave."""
 
 from __future__ import annotations
 
@@ -92,8 +92,7 @@ def test_the_planned_arena_is_the_memory_that_is_used() -> None:
     (variant,) = _runner(model, "train").variants.values()
     (prepared,) = variant.prepared.values()
     assert prepared.arena.nbytes == prepared.plan.bytes == model.report()["planned_bytes"]
-    ends = [offset for offset in prepared.plan.offsets.values()]
-    assert max(ends) < prepared.plan.bytes
+    assert max(prepared.plan.offsets.values()) < prepared.plan.bytes
 
 
 def test_idle_workers_use_no_processor_time() -> None:

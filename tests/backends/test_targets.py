@@ -1,4 +1,4 @@
-"""Code for other processors: cross-emitted assembly holds their vector instructions and no spills."""
+"""Code for other processors: assembly holds their vector instructions, inner loops no spills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""exp, log, tanh and sigmoid of the LLVM backend: within their stated ULP, special values included."""
+"""exp, log, tanh and sigmoid of the LLVM backend: within their stated ULP, and special values."""
 
 from __future__ import annotations
 

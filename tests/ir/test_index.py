@@ -111,5 +111,5 @@ def test_text_reads_like_arithmetic() -> None:
     assert str(2 * i - j + 3) == "2*i - j + 3"
     assert str(-i) == "-i"
     assert str(index(0)) == "0"
-    assert str((i + j) // 2) == "(i + j)/2"
-    assert str((i + j) % 3 - 1) == "(i + j)%3 - 1"
+    assert str((i + j) // 2) == "((i + j) // 2)"
+    assert str((i + j) % 3 - 1) == "((i + j) % 3) - 1"
