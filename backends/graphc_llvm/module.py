@@ -7,33 +7,11 @@ from __future__ import annotations
 from graphc.runtime.program import Call
 from graphc_llvm.kernel import ARGUMENTS, KernelEmitter
 from graphc_llvm.text import Module
+from graphc_llvm.waiting import Waiting
 
 STEP = "step"
 SPINS_BEFORE_YIELD = 4000
 CLOCK_SPACING = 4096
-
-
-def pause(triple: str) -> str:
-    """The instruction for a spinning thread."""
-    if triple.startswith("x86_64"):
-        return "call void @llvm.x86.sse2.pause()"
-    if triple.startswith(("aarch64", "arm64")):
-        return "call void @llvm.aarch64.hint(i32 1)"
-    return "fence seq_cst"
-
-
-def declare_waiting(module: Module, triple: str) -> None:
-    """Declares what waiting threads call."""
-    if triple.startswith("x86_64"):
-        module.declare("llvm.x86.sse2.pause", "void", ())
-    elif triple.startswith(("aarch64", "arm64")):
-        module.declare("llvm.aarch64.hint", "void", ("i32",))
-    module.declare(yielding(triple), "i32", ())
-
-
-def yielding(triple: str) -> str:
-    """The system's function that gives up the processor."""
-    return "SwitchToThread" if "windows" in triple else "sched_yield"
 
 
 def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) -> str:
@@ -45,7 +23,7 @@ def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) 
     (two a kernel).
     """
     module = Module()
-    declare_waiting(module, triple)
+    waiting = Waiting(module, triple)
     arguments = f"ptr %table, {ARGUMENTS}, ptr %meeting"
     lines = [f"define void @{STEP}({arguments}) {{", "entry:"]
     for number in sorted({p for c in calls for p in c.slots}):
@@ -72,7 +50,7 @@ def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) 
         if clock is not None:
             lines += _timestamp(2 * k + 2)
     lines += ["  ret void", "}"]
-    module.functions += ["\n".join(lines), _meet(triple)]
+    module.functions += ["\n".join(lines), _meet(waiting)]
     return f'target triple = "{triple}"\n{module}'
 
 
@@ -87,7 +65,7 @@ def _timestamp(k: int) -> list[str]:
     ]
 
 
-def _meet(triple: str) -> str:
+def _meet(waiting: Waiting) -> str:
     """Waits until every thread is here: the last to arrive turns the sense over; waiters spin,
     then yield.
     """
@@ -112,18 +90,7 @@ wait:
   %now = load atomic i64, ptr %sense acquire, align 8
   %same = icmp eq i64 %now, %before
   br i1 %same, label %stay, label %out
-stay:
-  %more = add i64 %spins, 1
-  %long = icmp ugt i64 %spins, {SPINS_BEFORE_YIELD}
-  br i1 %long, label %yield, label %spin
-yield:
-  %ignored = call i32 @{yielding(triple)}()
-  br label %again
-spin:
-  {pause(triple)}
-  br label %again
-again:
-  br label %wait
+{waiting.patiently(SPINS_BEFORE_YIELD)}
 out:
   ret void
 }}"""

@@ -19,8 +19,8 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from graphc_llvm.engine import Code
-from graphc_llvm.module import declare_waiting, pause, yielding
 from graphc_llvm.text import Module
+from graphc_llvm.waiting import Waiting
 
 SPINS = 12_000
 WORDS = 64
@@ -31,20 +31,20 @@ COUNTER, DONE, MEETING, FUNCTION = 0, 8, 16, 32
 
 def _text(triple: str) -> str:
     module = Module()
-    declare_waiting(module, triple)
-    run = """
-  %fp = getelementptr i64, ptr %state, i64 32
+    waiting = Waiting(module, triple)
+    run = f"""
+  %fp = getelementptr i64, ptr %state, i64 {FUNCTION}
   %function = load ptr, ptr %fp, align 8
-  %tp = getelementptr i64, ptr %state, i64 33
+  %tp = getelementptr i64, ptr %state, i64 {FUNCTION + 1}
   %table = load ptr, ptr %tp, align 8
-  %np = getelementptr i64, ptr %state, i64 34
+  %np = getelementptr i64, ptr %state, i64 {FUNCTION + 2}
   %N = load i64, ptr %np, align 8
-  %pp = getelementptr i64, ptr %state, i64 35
+  %pp = getelementptr i64, ptr %state, i64 {FUNCTION + 3}
   %P = load i64, ptr %pp, align 8
-  %cp = getelementptr i64, ptr %state, i64 36
+  %cp = getelementptr i64, ptr %state, i64 {FUNCTION + 4}
   %threads = load i64, ptr %cp, align 8
-  %meeting = getelementptr i64, ptr %state, i64 16
-  %done = getelementptr i64, ptr %state, i64 8
+  %meeting = getelementptr i64, ptr %state, i64 {MEETING}
+  %done = getelementptr i64, ptr %state, i64 {DONE}
 """
     call = (
         "call void %function(ptr %table, i64 %N, i64 %P, i64 %thread, i64 %threads, ptr %meeting)"
@@ -63,7 +63,7 @@ stay:
   %long = icmp ugt i64 %spins, {SPINS}
   br i1 %long, label %out, label %again
 again:
-  {pause(triple)}
+  {waiting.pause}
   br label %wait
 run:{run}
   %takes_part = icmp ult i64 %thread, %threads
@@ -89,18 +89,7 @@ wait:
   %finished = load atomic i64, ptr %done acquire, align 8
   %all = icmp eq i64 %finished, %awake
   br i1 %all, label %out, label %stay
-stay:
-  %more = add i64 %spins, 1
-  %long = icmp ugt i64 %spins, {SPINS}
-  br i1 %long, label %yield, label %spin
-yield:
-  %ignored2 = call i32 @{yielding(triple)}()
-  br label %again
-spin:
-  {pause(triple)}
-  br label %again
-again:
-  br label %wait
+{waiting.patiently(SPINS)}
 out:
   ret void
 }}""")

@@ -4,12 +4,16 @@ move, by batch size.
 
 from __future__ import annotations
 
+import itertools
 import math
 
+from graphc.ir.index import Variable
 from graphc.ir.types import Batch, Dim
 from graphc.loops.definition import Axis, Definition
-from graphc.loops.language import Amount, Buffer, Expression, Scalar
+from graphc.loops.language import Amount, Buffer, Expression, Scalar, reads
+from graphc.ops.op import Bound
 
+LARGEST_COUNT = 1 << 16
 FREE = frozenset({"select", "cast", "within", "logical_and", "logical_or", "logical_not"})
 
 
@@ -21,8 +25,42 @@ def flops_of(definition: Definition) -> Amount:
         total += _times(_operations(output.value), outer)
     if definition.term is not None:
         each = _operations(definition.term) + 1
-        total += _times(each, (*outer, *definition.reduced))
+        whole = _times(each, (*outer, *definition.reduced))
+        share = _share_inside(definition) if definition.is_contraction else 1.0
+        total += Amount(round(whole.fixed * share), round(whole.sample * share))
     return total
+
+
+def _share_inside(definition: Definition) -> float:
+    """The share of a contraction's products whose indices are inside: the others never run."""
+    assert definition.term is not None
+    share = 1.0
+    for bounds in _by_variables({b for r in reads(definition.term) for b in r.bounds}):
+        variables = sorted({v for b in bounds for v in b.value.variables}, key=str)
+        extents = [v.extent for v in variables]
+        if None in extents or math.prod(e for e in extents if e) > LARGEST_COUNT:
+            continue
+        inside = total = 0
+        for numbers in itertools.product(*(range(e or 0) for e in extents)):
+            place = dict(zip(variables, numbers, strict=True))
+            values = [(b, b.value.evaluate(place.__getitem__)) for b in bounds]
+            inside += all(b.low <= v and (b.high is None or v < b.high) for b, v in values)
+            total += 1
+        share *= inside / max(total, 1)
+    return share
+
+
+def _by_variables(bounds: set[Bound]) -> list[list[Bound]]:
+    """Bounds in groups that share no variable."""
+    groups: list[tuple[set[Variable], list[Bound]]] = []
+    for bound in sorted(bounds, key=str):
+        variables, members = set(bound.value.variables), [bound]
+        apart = [g for g in groups if not g[0] & variables]
+        for others, more in (g for g in groups if g[0] & variables):
+            variables |= others
+            members += more
+        groups = [*apart, (variables, members)]
+    return [members for _, members in groups]
 
 
 def bytes_of(buffers: tuple[Buffer, ...]) -> Amount:
