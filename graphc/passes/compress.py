@@ -23,6 +23,7 @@ from graphc.ir.types import TensorType
 from graphc.ops.contractions import matmul
 from graphc.ops.views import transpose
 from graphc.passes.base import Pass
+from graphc.passes.fuse import unfused
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,6 +100,7 @@ class CompressDense(Pass):
     )
 
     def run(self, graph: Graph) -> Graph:
+        graph = unfused(graph)
         ranks = {weight: self.rank_of(weight) for weight in self._chosen(graph)}
         return _restructured(graph, ranks)
 
@@ -143,7 +145,7 @@ class CompressDense(Pass):
     ) -> tuple[dict[str, Array], CompressionReport]:
         factors: dict[str, dict[str, Array]] = {}
         layers = []
-        for weight in self._chosen(graph):
+        for weight in self._chosen(unfused(graph)):
             name, t = weight.attrs["name"], self.rank_of(weight)
             u, s, v = self._svd(weight, values)
             kind = np.asarray(values[name]).dtype

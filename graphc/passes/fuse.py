@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make, remake
+from graphc.ir.rewrite import substitute
 from graphc.ops.op import family_of
 from graphc.ops.structure import get
 from graphc.passes.base import Pass
@@ -40,6 +41,26 @@ class Fuse(Pass):
 
     def run(self, graph: Graph) -> Graph:
         return _Fuser(graph).result()
+
+
+def unfused(graph: Graph) -> Graph:
+    """`graph` with every `fused` node replaced by what its body holds."""
+    new: dict[Node, Node] = {}
+    results: dict[Node, tuple[Node, ...]] = {}
+    for node in graph.nodes:
+        inputs = tuple(new[i] for i in node.inputs if i not in results)
+        if node.op.name == "fused":
+            body: Graph = node.attrs["body"]
+            inside = substitute(body, dict(zip(body.inputs, inputs, strict=True)))
+            results[node] = tuple(inside[o] for o in body.outputs)
+            if len(body.outputs) == 1:
+                new[node] = results.pop(node)[0]
+        elif node.op.name == "get" and node.inputs[0] in results:
+            new[node] = results[node.inputs[0]][node.attrs["index"]]
+        else:
+            new[node] = remake(node, inputs)
+    outputs = [new[o] for o in graph.outputs]
+    return Graph(graph.name, graph.inputs, outputs, graph.donations)
 
 
 class _Fuser:
