@@ -125,7 +125,7 @@ class Evaluation(Addressing):
         lanes = self.lanes if stride else 0
         pointer = self.pointer(buffer, fixed, padded)
         if uniform:
-            test = self._within(uniform, scalar=True)
+            test = self._within(uniform)
             pointer = b.new(f"select i1 {test.text}, ptr {pointer}, ptr @zeros")
         type, align = vector_type(MEMORY[buffer.dtype], lanes), buffer.dtype.itemsize
         if lanes and mask is not None:
@@ -203,7 +203,7 @@ class Evaluation(Addressing):
             whole = Val(self._in_lanes(i, DType.i64), DType.i64, self.lanes)
         return emit_scalar(self.builder, "cast", (whole,), dtype)
 
-    def _within(self, bounds: tuple[Bound, ...], scalar: bool = False) -> Val:
+    def _within(self, bounds: tuple[Bound, ...]) -> Val:
         """Whether all bounds hold, as one bool or one a lane."""
         b = self.builder
         result: Val | None = None

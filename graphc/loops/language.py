@@ -27,7 +27,6 @@ from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
 
 PADDED = Variable("P")
-MODES = ("serial", "parallel", "unroll", "vector")
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,7 @@ def build(definition: Definition, schedule: Schedule) -> tuple[Statement, ...]:
 
 
 def _exact(definition: Definition, axis: Axis) -> bool:
-    """Whether a batch loop must end at N: some buffer it runs along is not padded, or it is
-    summed over.
+    """Whether a batch loop must end at N: some buffer it runs along is not padded.
     """
     buffers = [*definition.inputs, *(o.buffer for o in definition.outputs)]
     return any(not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in buffers)

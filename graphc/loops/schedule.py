@@ -47,8 +47,7 @@ class Schedule:
     """The choice.
 
     vector: the axis that runs in lanes (None: scalar code). vectors: how many vectors of it a
-    block holds. tiles: block extents of other output axes. guards: bounds turned into loop limits,
-    by reduced axis.
+    block holds. tiles: block extents of other output axes.
     """
 
     vector: Axis | None
