@@ -71,9 +71,8 @@ def build(definition: Definition, schedule: Schedule) -> tuple[Statement, ...]:
     return tuple(statements)
 
 
-def _exact(definition: Definition, axis: Axis) -> bool:
-    """Whether a batch loop must end at N: some buffer it runs along is not padded.
-    """
+def _exact(definition: Definition) -> bool:
+    """Whether a batch loop must end at N: some buffer it runs along is not padded."""
     buffers = [*definition.inputs, *(o.buffer for o in definition.outputs)]
     return any(not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in buffers)
 
@@ -91,7 +90,7 @@ def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]
     lanes, vectors = schedule.lanes, schedule.vectors
     if isinstance(axis.extent, int):
         return _fixed_vector_parts(axis, axis.extent, lanes, vectors)
-    if _exact(definition, axis):
+    if _exact(definition):
         found = _batch_parts(axis, index(BATCH) // lanes, lanes, vectors)
         full = index(BATCH) // lanes
         partial = Part(
