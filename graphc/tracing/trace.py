@@ -39,7 +39,8 @@ class Trace:
 
     training: whether layers behave as in training. parameters and states: name -> (node,
     initializer).
-    updates: state name -> the node that holds its next value.
+    updates: state name -> the node that holds its next value. penalties: scalars that training adds
+    to the loss.
     """
 
     training: bool
@@ -47,6 +48,7 @@ class Trace:
     parameters: dict[str, tuple[Node, Initializer]] = field(default_factory=dict)
     states: dict[str, tuple[Node, Initializer]] = field(default_factory=dict)
     updates: dict[str, Node] = field(default_factory=dict)
+    penalties: list[Node] = field(default_factory=list)
     streams: int = 0
 
     def parameter(
@@ -76,6 +78,17 @@ class Trace:
     def update(self, state: Tensor, value: Tensor) -> None:
         """Sets what `state` is after the step."""
         self.updates[state.node.attrs["name"]] = value.node
+
+    def penalty(self, value: Tensor) -> None:
+        """Adds a scalar to the loss that is trained on, such as a weight's norm or a sparsity term.
+
+        Raises GraphcError unless `value` is a float scalar.
+        """
+        if value.shape != () or not value.dtype.is_float:
+            raise GraphcError(
+                f"a penalty of type {value.type}", remedy="reduce it to a float scalar with sum"
+            )
+        self.penalties.append(value.node)
 
     def random_key(self) -> tuple[Tensor, int]:
         """(key, stream) for one use of randomness; the key advances with every training step."""

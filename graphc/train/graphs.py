@@ -14,7 +14,7 @@ from graphc.base.source import written_at
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node
 from graphc.ir.types import DType, TensorType
-from graphc.ops.elementwise import equal, sub, where
+from graphc.ops.elementwise import add, equal, sub, where
 from graphc.passes.autodiff import gradients
 from graphc.tracing.trace import Traced
 from graphc.train.losses import Loss
@@ -48,6 +48,8 @@ def training_graph(traced: Traced, loss: Loss, optimizer: Optimizer, kind: str) 
         )
     target = make_input(TARGET, loss.target_type(traced.outputs, kind))
     value = loss.build(traced.outputs, target)
+    for penalty in traced.trace.penalties:
+        value = add(value, penalty)
     derivatives = gradients(value, parameters)
     rate = make_input(LEARNING_RATE, TensorType(_widest(parameters), ()))
     with written_at(None, "optimizer"):
