@@ -14,7 +14,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from graphc_llvm.module import CLOCK_SPACING, step_module
+from graphc_llvm.module import notes_of, step_module
 from graphc_llvm.roofline import measured
 from graphc_llvm.threads import pool
 from graphc_llvm.variant import Prepared, Step, Variant
@@ -41,7 +41,7 @@ def kernel_seconds(variant: Variant, prepared: Prepared) -> list[tuple[float, fl
     copies = _copies_of_written(variant, prepared)
     for slot, array in copies.items():
         table[slot] = array.ctypes.data
-    notes = np.zeros(CLOCK_SPACING * (prepared.threads + 1) + 2 * len(calls), np.int64)
+    notes = np.zeros(notes_of(len(calls)) * prepared.threads, np.int64)
     table[clock] = notes.ctypes.data
     rows = []
     with pool().lock:
@@ -49,7 +49,7 @@ def kernel_seconds(variant: Variant, prepared: Prepared) -> list[tuple[float, fl
         begin, first = time.perf_counter(), int(notes[0])
         for _ in range(REPEATS):
             step.run(table.ctypes.data, prepared.n, prepared.threads)
-            rows.append(np.diff(notes[: 2 * len(calls) + 1]))
+            rows.append(np.diff(notes[: notes_of(len(calls))]))
         elapsed = time.perf_counter() - begin
     cycle = elapsed / max(int(notes[2 * len(calls)]) - first, 1)
     median = np.median(np.array(rows), axis=0) * cycle

@@ -22,16 +22,16 @@ ARGUMENTS = "i64 %N, i64 %P, i64 %thread, i64 %threads"
 class KernelEmitter(Evaluation):
     """Emits one kernel into a module."""
 
-    def __init__(self, module: Module, kernel: Kernel, symbol: str, thread: int) -> None:
+    def __init__(self, module: Module, kernel: Kernel, symbol: str) -> None:
         super().__init__(module)
         self.kernel, self.symbol = kernel, symbol
-        self.serial_thread = thread
 
     def emit(self) -> None:
         """Adds the kernel's function to the module."""
         for statement in self.kernel.body:
             self._top(statement)
-        arguments = ", ".join([*(f"ptr %{b.name}" for b in self.kernel.buffers), ARGUMENTS])
+        buffers = (f"ptr %{b.name}" for b in self.kernel.buffers)
+        arguments = ", ".join([*buffers, ARGUMENTS, "i64 %turn"])
         text = [f"define internal void @{self.symbol}({arguments}) {{", "entry:"]
         _flatten(self.entry, text)
         _flatten(self.scopes[0].lines, text)
@@ -39,7 +39,7 @@ class KernelEmitter(Evaluation):
 
     def _top(self, statement: Statement) -> None:
         """A statement of the kernel: parallel loops are split between threads, the rest runs on
-        one thread.
+        the one thread whose turn it is.
         """
         if isinstance(statement, For) and statement.mode == "parallel":
             total = self.index(statement.high[0])
@@ -51,7 +51,7 @@ class KernelEmitter(Evaluation):
             self._loop(statement.variable, low, high, statement.body)
             return
         b = self.builder
-        mine = b.new(f"urem i64 {self.serial_thread}, %threads")
+        mine = b.new("urem i64 %turn, %threads")
         low = b.new(f"icmp ne i64 {mine}, %thread")
         begin = b.new(f"zext i1 {low} to i64")
         self._loop(Variable("once"), begin, "1", (statement,))

@@ -4,65 +4,110 @@ on every thread.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from graphc.loops.language import Kernel
 from graphc.runtime.program import Call
 from graphc_llvm.kernel import ARGUMENTS, KernelEmitter
 from graphc_llvm.text import Module
 from graphc_llvm.waiting import Waiting
 
 STEP = "step"
+STEP_ARGUMENTS = f"ptr %table, {ARGUMENTS}, ptr %meeting"
 SPINS_BEFORE_YIELD = 4000
-CLOCK_SPACING = 4096
+# A step of thousands of calls is cut into functions: LLVM's time grows faster than their length.
+CALLS_IN_A_PART = 64
 
 
 def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) -> str:
     """The text of a module with the function ``step(table, N, P, thread, threads, meeting)``.
 
     table: an array of addresses. meeting: two words, 64 bytes apart, at which threads meet between
-    phases. clock: the place in the table of an array into which thread 0 writes the processor's
+    phases. clock: the place in the table of an array into which each thread writes the processor's
     cycle counter: before the first kernel, then when each kernel, and the wait before it, is over
     (two a kernel).
     """
     module = Module()
     waiting = Waiting(module, triple)
-    arguments = f"ptr %table, {ARGUMENTS}, ptr %meeting"
-    lines = [f"define void @{STEP}({arguments}) {{", "entry:"]
-    for number in sorted({p for c in calls for p in c.slots}):
-        lines.append(f"  %slot{number} = getelementptr ptr, ptr %table, i64 {number}")
-        lines.append(f"  %p{number} = load ptr, ptr %slot{number}, align 8")
     if clock is not None:
         module.declare("llvm.readcyclecounter", "i64", ())
-        lines += [
-            f"  %clockslot = getelementptr ptr, ptr %table, i64 {clock}",
-            "  %clock = load ptr, ptr %clockslot",
-        ]
-        lines += _timestamp(0)
-    phase = 0
-    for k, call in enumerate(calls):
-        symbol = f"k{k}_" + "".join(c if c.isalnum() else "_" for c in call.kernel.name)
-        KernelEmitter(module, call.kernel, symbol, k).emit()
-        if call.phase != phase:
-            lines.append("  call void @meet(ptr %meeting, i64 %threads)")
-            phase = call.phase
-        if clock is not None:
-            lines += _timestamp(2 * k + 1)
-        pointers = "".join(f"ptr %p{p}, " for p in call.slots)
-        lines.append(f"  call void @{symbol}({pointers}i64 %N, i64 %P, i64 %thread, i64 %threads)")
-        if clock is not None:
-            lines += _timestamp(2 * k + 2)
-    lines += ["  ret void", "}"]
-    module.functions += ["\n".join(lines), _meet(waiting)]
+    symbols = _emitted(module, calls)
+    notes = None if clock is None else _Notes(clock, notes_of(len(calls)))
+    parts = []
+    for begin in range(0, len(calls), CALLS_IN_A_PART):
+        end = min(begin + CALLS_IN_A_PART, len(calls))
+        lines = [f"define internal void @part{begin}({STEP_ARGUMENTS}) noinline {{", "entry:"]
+        lines += notes.begin() if notes else []
+        for k in range(begin, end):
+            lines += _called(k, calls, symbols, notes)
+        module.functions.append("\n".join([*lines, "  ret void", "}"]))
+        parts.append(f"  call void @part{begin}({STEP_ARGUMENTS})")
+    step = [f"define void @{STEP}({STEP_ARGUMENTS}) {{", "entry:", *parts, "  ret void", "}"]
+    module.functions += ["\n".join(step), _meet(waiting)]
     return f'target triple = "{triple}"\n{module}'
 
 
-def _timestamp(k: int) -> list[str]:
-    """Thread 0 notes the time; the others write behind the end of what is read."""
-    return [
-        f"  %cycles{k} = call i64 @llvm.readcyclecounter()",
-        f"  %place{k} = mul i64 %thread, {CLOCK_SPACING}",
-        f"  %slotnumber{k} = add i64 %place{k}, {k}",
-        f"  %note{k} = getelementptr i64, ptr %clock, i64 %slotnumber{k}",
-        f"  store i64 %cycles{k}, ptr %note{k}",
-    ]
+def notes_of(calls: int) -> int:
+    """How many times one thread notes in a step of that many kernels."""
+    return 2 * calls + 1
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """Code by which a thread notes the time, `count` times a step, behind the thread before it.
+
+    slot: the place in the table of the array that is written to.
+    """
+
+    slot: int
+    count: int
+
+    def begin(self) -> list[str]:
+        """Finds the thread's own part of the array."""
+        return [
+            f"  %clockslot = getelementptr ptr, ptr %table, i64 {self.slot}",
+            "  %clock = load ptr, ptr %clockslot",
+            f"  %own = mul i64 %thread, {self.count}",
+            "  %notes = getelementptr i64, ptr %clock, i64 %own",
+        ]
+
+    def note(self, k: int) -> list[str]:
+        """Writes the time as number `k`."""
+        return [
+            f"  %cycles{k} = call i64 @llvm.readcyclecounter()",
+            f"  %note{k} = getelementptr i64, ptr %notes, i64 {k}",
+            f"  store i64 %cycles{k}, ptr %note{k}",
+        ]
+
+
+def _called(
+    k: int, calls: tuple[Call, ...], symbols: dict[int, str], notes: _Notes | None
+) -> list[str]:
+    """Code that runs kernel number `k`, behind a meeting if its phase is a new one."""
+    call = calls[k]
+    lines = notes.note(0) if notes and k == 0 else []
+    if k and call.phase != calls[k - 1].phase:
+        lines.append("  call void @meet(ptr %meeting, i64 %threads)")
+    lines += notes.note(2 * k + 1) if notes else []
+    for j, slot in enumerate(call.slots):
+        # Read where it is used: addresses held over a long step would have to be spilled.
+        lines.append(f"  %slot{k}.{j} = getelementptr ptr, ptr %table, i64 {slot}")
+        lines.append(f"  %p{k}.{j} = load ptr, ptr %slot{k}.{j}, align 8")
+    pointers = "".join(f"ptr %p{k}.{j}, " for j in range(len(call.slots)))
+    # Kernels that one thread runs alone take turns: their number says whose it is.
+    given = f"{pointers}{ARGUMENTS}, i64 {k}"
+    lines.append(f"  call void @{symbols[id(call.kernel)]}({given})")
+    return lines + (notes.note(2 * k + 2) if notes else [])
+
+
+def _emitted(module: Module, calls: tuple[Call, ...]) -> dict[int, str]:
+    """The symbol of each kernel, by its identity. A kernel that is called often is emitted once."""
+    kernels: dict[int, Kernel] = {id(call.kernel): call.kernel for call in calls}
+    symbols = {}
+    for k, (key, kernel) in enumerate(kernels.items()):
+        symbols[key] = f"k{k}_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
+        KernelEmitter(module, kernel, symbols[key]).emit()
+    return symbols
 
 
 def _meet(waiting: Waiting) -> str:

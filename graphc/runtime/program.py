@@ -13,6 +13,7 @@ from functools import cached_property
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.cost import bytes_of
+from graphc.loops.definition import body_of
 from graphc.loops.language import Amount, Kernel, buffer_bytes
 from graphc.loops.lower import lower
 from graphc.loops.schedule import Machine
@@ -85,11 +86,17 @@ def build_program(graph: Graph, pipeline: Pipeline, machine: Machine) -> Program
     storages = _storages(lowered, scheduled)
     slots: dict[Storage, int] = {storages[i, 0]: k for k, i in enumerate(lowered.inputs)}
     calls = []
+    kernels: dict[
+        Graph, Kernel
+    ] = {}  # nodes of one body share a kernel: deep nets repeat themselves
     for step in scheduled.steps:
         buffers = _buffers(step, storages)
         for storage in buffers:
             slots.setdefault(storage, len(slots))
-        kernel = lower(step.node, machine)
+        body = body_of(step.node)
+        kernel = kernels.get(body)
+        if kernel is None:
+            kernel = kernels[body] = lower(step.node, machine)
         calls.append(Call(kernel, tuple(slots[b] for b in buffers), step.phase))
     seconds = {"passes": passed - begin, "lowering": time.perf_counter() - passed}
     return Program(lowered, scheduled, tuple(calls), slots, seconds)
