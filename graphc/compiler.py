@@ -16,9 +16,14 @@ def compile(graph: Graph, backend: str = "llvm", threads: int | None = None) -> 
     is installed.
     threads: how many to use; by default GRAPHC_NUM_THREADS, else every core the process may use.
     Results are the same bits for any number. Native code is generated at the first run of each
-    variant (small and large batches). Raises GraphcError for an unknown backend or a bad number of
-    threads.
+    variant (small and large batches). Raises GraphcError for no graph, an unknown backend or a
+    bad number of threads.
     """
+    if not isinstance(graph, Graph):
+        raise GraphcError(
+            f"{graph!r} is not a graph",
+            remedy='trace a network or a function first: gc.compile(gc.trace(net, "f32[N,3]"))',
+        )
     if threads is not None and (
         not isinstance(threads, int) or isinstance(threads, bool) or threads < 1
     ):

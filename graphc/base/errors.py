@@ -7,14 +7,15 @@ itself.
 
 from __future__ import annotations
 
-from graphc.base.source import Location, user_location
+from graphc.base.source import Location, entry_point, user_location
 
 
 class GraphcError(Exception):
     """A mistake in what the user gave, in four parts.
 
     what: what is wrong, with the actual values.
-    node: the node or layer it concerns, as printed.
+    node: the node or layer it concerns, as printed. called: what the user called of graphc, found
+    from the call stack; it stands where there is no node.
     location: the user's line; found from the call stack when left out.
     remedy: what to do about it.
     """
@@ -29,6 +30,7 @@ class GraphcError(Exception):
     ) -> None:
         self.what = what
         self.node = node
+        self.called = entry_point()
         self.location = location if location is not None else user_location()
         self.remedy = remedy
         super().__init__(what)
@@ -42,6 +44,8 @@ class GraphcError(Exception):
         lines = [self.what]
         if self.node:
             lines.append(f"  node: {self.node}")
+        elif self.called:
+            lines.append(f"  in:   {self.called}")
         if self.location:
             lines.append(f"  at:   {self.location}")
         if self.remedy:

@@ -6,15 +6,19 @@ nodes are made for.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 OWN_PACKAGES = frozenset({"graphc", "graphc_nn", "graphc_numpy", "graphc_llvm", "graphc_cuda"})
 NETWORKS = "graphc_nn.zoo"
+UNSPOKEN = re.compile(r"\.__(new|init|call)__$")
+PRIVATE = re.compile(r"<|(^|\.)_[^_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +63,37 @@ def user_location() -> Location | None:
     override = _override.get()[0]
     if override is not None:
         return override
-    frame = sys._getframe(1)
+    frame, _ = _border(sys._getframe(1))
+    return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def entry_point() -> str | None:
+    """What the user called of graphc: ``Model.fit``, or ``Conv`` for a constructor.
+
+    It is asked for by what the caller of this function was called by. None if the call did not
+    come from outside.
+    """
+    frame, inside = _border(sys._getframe(2))
+    if frame is None:
+        return None
+    names = (UNSPOKEN.sub("", i.f_code.co_qualname) for i in inside)
+    return next((n for n in names if not PRIVATE.search(n)), None)
+
+
+def _border(frame: FrameType | None) -> tuple[FrameType | None, list[FrameType]]:
+    """(the innermost frame that is not graphc's, the frames inside it, outermost first)."""
+    inside: list[FrameType] = []
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if not _is_own(module) and not frame.f_code.co_filename.startswith("<"):
-            return Location(frame.f_code.co_filename, frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+            return frame, inside[::-1]
+        inside.append(frame)
+        frame = frame.f_back
+    return None, []
 
 
 def _is_own(module: str) -> bool:
-    if module == NETWORKS:
+    if module == NETWORKS or module.startswith(f"{NETWORKS}."):
         return False
     return module.partition(".")[0] in OWN_PACKAGES or module in (
         "contextlib",
