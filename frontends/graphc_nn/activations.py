@@ -1,8 +1,12 @@
-"""Activations as layers, each one op; as functions the same ops are in `functional`."""
+"""Activations as layers, each one op; as functions the same ops are in `functional`.
+
+They take tensors of any shape and have no parameters; defaults are PyTorch's.
+"""
 
 from __future__ import annotations
 
 from graphc.base.errors import GraphcError
+from graphc.ops.activations import GELU_FORMS
 from graphc.tracing.tensor import Tensor
 from graphc_nn import functional
 from graphc_nn.arguments import arguments_text, number
@@ -54,6 +58,85 @@ class Sigmoid(Layer):
 
     def __repr__(self) -> str:
         return "Sigmoid()"
+
+
+class ScaledTanh(Layer):
+    """1.7159 tanh(2 x / 3), LeCun's sigmoid: close to 1 at 1, so that targets of 1 do not saturate.
+
+    LeCun et al., "Efficient backprop", 1998.
+    """
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The activation of the traced `x`, element by element."""
+        return functional.scaled_tanh(x)
+
+    def __repr__(self) -> str:
+        return "ScaledTanh()"
+
+
+class ELU(Layer):
+    """x above 0, alpha (exp(x) - 1) elsewhere. Raises GraphcError for a negative alpha.
+
+    Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2016.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = number("ELU", "alpha", alpha, 0.0, float("inf"))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The activation of the traced `x`, element by element."""
+        return functional.elu(x, alpha=self.alpha)
+
+    def __repr__(self) -> str:
+        return "ELU" + arguments_text((), {"alpha": (self.alpha, 1.0)})
+
+
+class GELU(Layer):
+    """0.5 x (1 + erf(x / sqrt(2))), exactly, or with approximate="tanh" by a tanh.
+
+    Hendrycks and Gimpel, "Gaussian error linear units", 2016. Raises GraphcError for another
+    `approximate` than "none" and "tanh".
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        if approximate not in GELU_FORMS:
+            raise GraphcError(
+                f"GELU: approximate {approximate!r}", remedy='use "none" (exact) or "tanh"'
+            )
+        self.approximate = approximate
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The activation of the traced `x`, element by element."""
+        return functional.gelu(x, approximate=self.approximate)
+
+    def __repr__(self) -> str:
+        return "GELU()" if self.approximate == "none" else 'GELU(approximate="tanh")'
+
+
+class SiLU(Layer):
+    """x sigmoid(x), also called swish.
+
+    Elfwing et al., "Sigmoid-weighted linear units for neural network function approximation in
+    reinforcement learning", 2018.
+    """
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The activation of the traced `x`, element by element."""
+        return functional.silu(x)
+
+    def __repr__(self) -> str:
+        return "SiLU()"
+
+
+class Softplus(Layer):
+    """log(1 + exp(x)), a smooth ReLU whose derivative is the sigmoid."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The activation of the traced `x`, element by element."""
+        return functional.softplus(x)
+
+    def __repr__(self) -> str:
+        return "Softplus()"
 
 
 class Softmax(Layer):

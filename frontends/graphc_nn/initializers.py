@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,11 @@ def zeros(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
 def ones(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """All 1."""
     return np.ones(shape, np.float32)
+
+
+def signs(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    """-1 or 1, with equal chances."""
+    return np.where(generator.random(shape, np.float32) < 0.5, -1, 1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,48 @@ class Scaled:
         return Uniform(math.sqrt(3.0) * sigma)(shape, generator)
 
 
+@dataclass(frozen=True)
+class Constant:
+    """All `value`."""
+
+    value: float
+
+    def __call__(self, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+        return np.full(shape, self.value, np.float32)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """`gain` times a matrix with orthonormal rows, or columns if there are more rows."""
+
+    gain: float
+
+    def __call__(self, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+        fan_in, rows = fans(shape)[0], shape[0]
+        drawn = generator.standard_normal((max(rows, fan_in), min(rows, fan_in)), np.float32)
+        q, r = np.linalg.qr(drawn.astype(np.float64))
+        q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # else the signs would not be uniform
+        matrix = q if rows >= fan_in else q.T
+        return (self.gain * matrix).reshape(shape).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A copy of `array`."""
+
+    array: Array
+
+    def __call__(self, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+        return self.array.copy()
+
+
+def constant(value: float) -> Initializer:
+    """All `value`. Raises GraphcError if it is not finite."""
+    if not isinstance(value, float | int) or isinstance(value, bool) or not math.isfinite(value):
+        raise GraphcError(f"constant: value {value!r}", remedy="give a finite number")
+    return Constant(float(value))
+
+
 def normal(sigma: float) -> Initializer:
     """Gaussian of mean 0 and deviation `sigma`. Raises GraphcError if `sigma` is negative."""
     return Normal(_size("normal", "sigma", sigma))
@@ -98,6 +146,36 @@ def he_normal() -> Initializer:
     He et al., "Delving deep into rectifiers", 2015.
     """
     return Scaled(2.0, "in", "normal")
+
+
+def he_uniform() -> Initializer:
+    """Uniform of variance 2 / n_in, for layers followed by ReLU."""
+    return Scaled(2.0, "in", "uniform")
+
+
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """`gain` times a random matrix with orthonormal rows, or columns if it is higher than wide.
+
+    A Conv weight counts as the matrix (out, in / groups * height * width). Saxe et al., "Exact
+    solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014. Raises
+    GraphcError if `gain` is negative.
+    """
+    return Orthogonal(_size("orthogonal", "gain", gain))
+
+
+def from_array(array: Any) -> Initializer:
+    """A copy of `array`, such as the weight of an autoencoder's encoder.
+
+    It is copied at once: training the network that it comes from changes nothing. Raises
+    GraphcError unless it holds finite numbers; a model raises if its parameter has another shape.
+    """
+    copied = np.array(array)
+    if copied.dtype.kind not in "fiu" or not np.isfinite(copied).all():
+        raise GraphcError(
+            f"from_array: an array of dtype {copied.dtype} that is not all finite numbers",
+            remedy='give an array of numbers, such as model.params["0.weight"]',
+        )
+    return Given(copied)
 
 
 def torch_weight() -> Initializer:

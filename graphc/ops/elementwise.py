@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,21 @@ SIGMOID: Op = elementwise(
     doc="1 / (1 + exp(-x)).",
 )  # fmt: skip
 sigmoid: Builder = SIGMOID.build
+
+
+def erf_numpy(x: Any) -> Any:
+    """The error function of an array; the C library's, since numpy has none."""
+    flat = np.ravel(x).astype(np.float64).tolist()
+    return np.fromiter(map(math.erf, flat), x.dtype, x.size).reshape(x.shape)
+
+
+ERF: Op = elementwise(
+    "erf", arity=1,
+    numpy=erf_numpy, body=lambda s, x: s.erf(x),
+    vjp=lambda g, y, x: (mul(g, mul(exp(neg(mul(x, x))), 2 / math.sqrt(math.pi))),),
+    doc="The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
+)  # fmt: skip
+erf: Builder = ERF.build
 
 POWER: Op = elementwise(
     "power", arity=2,

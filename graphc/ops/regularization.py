@@ -1,17 +1,22 @@
-"""Dropout with an explicit key.
+"""Dropout with an explicit key, and the divergence that sparse autoencoders add to their loss.
 
 Two dropouts differ by key or stream, so they never merge and always replay.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from graphc.base.errors import GraphcError
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import DType, TensorType, whole_numbers
 from graphc.ops.create import full, plain_number, random_uniform
-from graphc.ops.elementwise import less_equal, mul, where
+from graphc.ops.elementwise import add, less_equal, log, mul, neg, sub, where
 from graphc.ops.families import layer, require_dtype
 from graphc.ops.op import Op, sample
+from graphc.ops.reductions import mean, sum
 
 
 def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
@@ -23,6 +28,10 @@ def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     if not 0.0 <= attrs["rate"] < 1.0:
         raise GraphcError(
             f"dropout: rate {attrs['rate']} is not in [0, 1)", remedy="use for example 0.5"
+        )
+    if np.float32(attrs["rate"]) == 1.0:  # no random number of 24 bits is that large
+        raise GraphcError(
+            f"dropout: rate {attrs['rate']} would keep nothing", remedy="use at most 1 - 2**-24"
         )
     return x
 
@@ -50,5 +59,55 @@ DROPOUT: Op = layer(
     vjp=lambda g, y, x, key, *, rate, stream: (dropout(g, key, rate=rate, stream=stream), None),
     samples=(sample("f32[N,6]", "i32[]", rate=0.5, stream=0),
              sample("f64[N,2,3]", "i32[]", rate=0.25, stream=3),
-             sample("f32[N,6]", "i32[]", rate=1.0, stream=0, raises="rate")),
+             sample("f32[N,6]", "i32[]", rate=0.0, stream=1),
+             sample("f32[N,6]", "i32[]", rate=1.0, stream=0, raises="rate"),
+             sample("f32[N,6]", "i32[]", rate=1 - 1e-9, stream=0, raises="keep nothing")),
+)  # fmt: skip
+
+# -- sparsity --------------------------------------------------------------------------------------
+
+
+def _sparsity_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
+    x = inputs[0]
+    require_dtype("sparsity", x, "float")
+    if x.rank == 0:
+        raise GraphcError(f"sparsity: {x} has no batch axis", remedy="give a tensor [N,units]")
+    if not 0.0 < attrs["rho"] < 1.0:
+        raise GraphcError(
+            f"sparsity: rho {attrs['rho']} is not in (0, 1)", remedy="use for example 0.05"
+        )
+    return TensorType(x.dtype, ())
+
+
+def sparsity(x: Node, *, rho: float = 0.05) -> Node:
+    """sum over the units j of KL(rho || m_j), m_j being the mean of unit j over the batch (axis 0).
+
+    KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m)), so the activations x must
+    lie in (0, 1); the derivative for one sample is (-rho / m + (1 - rho) / (1 - m)) / N.
+    """
+    return make(SPARSITY, (x,), {"rho": float(plain_number(rho, "sparsity: rho"))})
+
+
+def _sparsity_decompose(x: Node, *, rho: float) -> Node:
+    active = mean(x, axes=0)
+    idle = sub(1.0, active)
+    entropy = rho * float(np.log(rho)) + (1 - rho) * float(np.log1p(-rho))
+    crossed = add(mul(log(active), rho), mul(log(idle), 1 - rho))
+    total: Node = sum(add(neg(crossed), entropy))
+    return total
+
+
+def _sparsity_numpy(x: Any, *, n: int, rho: float) -> Any:
+    m = x.mean(axis=0, dtype=np.float64)
+    terms = rho * np.log(rho / m) + (1 - rho) * np.log((1 - rho) / (1 - m))
+    return terms.sum().astype(x.dtype)
+
+
+SPARSITY: Op = layer(
+    "sparsity", rule=_sparsity_rule, build=sparsity, decompose=_sparsity_decompose,
+    numpy=_sparsity_numpy, arity=1,
+    samples=(sample("f32[N,5]", values="unit", rho=0.05),
+             sample("f64[N,2,3]", values="unit", rho=0.2), sample("f64[4]", values="unit", rho=0.5),
+             sample("f32[N,5]", values="unit", rho=0.0, raises="rho"),
+             sample("f32[]", values="unit", rho=0.1, raises="no batch axis")),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from graphc.ir.types import DType
 
 Value = Any
 
-UNARY = ("neg", "abs", "exp", "log", "sqrt", "tanh", "sigmoid", "floor", "logical_not")
+UNARY = ("neg", "abs", "exp", "log", "sqrt", "tanh", "sigmoid", "erf", "floor", "logical_not")
 BINARY = (
     "add", "sub", "mul", "div", "maximum", "minimum", "pow",
     "less", "less_equal", "equal", "not_equal",
@@ -83,6 +83,10 @@ class Vocabulary(ABC):
     def sigmoid(self, x: Value) -> Value:
         """1 / (1 + exp(-x))."""
         return self.unary("sigmoid", x)
+
+    def erf(self, x: Value) -> Value:
+        """The error function, the integral of 2 / sqrt(pi) exp(-t^2) from 0 to x."""
+        return self.unary("erf", x)
 
     def floor(self, x: Value) -> Value:
         """Greatest whole number not above x."""

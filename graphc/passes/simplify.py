@@ -280,7 +280,7 @@ class _Weights(CountOperations):
         self.count += SLOW.get(name, 1)
 
 
-SLOW = {"div": 4, "sqrt": 4, "pow": 40, "exp": 12, "log": 12, "tanh": 16, "sigmoid": 16}
+SLOW = {"div": 4, "sqrt": 4, "pow": 40, "exp": 12, "log": 12, "tanh": 16, "sigmoid": 16, "erf": 30}
 FAMILY_COST = {"reduction": 4, "contraction": 100, "layer": 50}
 
 

@@ -19,6 +19,7 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Node
 from graphc.ir.types import Dim, DType
 from graphc.ops.create import BATCH
+from graphc.ops.elementwise import erf_numpy
 from graphc.ops.op import Access, op_of
 from graphc.ops.scalar import Value, Vocabulary
 
@@ -36,7 +37,8 @@ def _shift_right(x: Array, bits: Array) -> Array:
 
 UNARY: dict[str, Callable[..., Any]] = {
     "neg": np.negative, "abs": np.abs, "exp": np.exp, "log": np.log, "sqrt": np.sqrt,
-    "tanh": np.tanh, "sigmoid": _sigmoid, "floor": np.floor, "logical_not": np.logical_not,
+    "tanh": np.tanh, "sigmoid": _sigmoid, "erf": erf_numpy, "floor": np.floor,
+    "logical_not": np.logical_not,
 }  # fmt: skip
 BINARY: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,

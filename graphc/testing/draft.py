@@ -18,9 +18,9 @@ from graphc.ir.node import OPERATORS, Node
 from graphc.ir.types import Dim, DType, N, Shape, TensorType, TupleType, parse_type
 from graphc.ops.elementwise import absolute, add, less, mul, sigmoid
 from graphc.ops.interpret import evaluate
-from graphc.ops.losses import softmax
 from graphc.ops.op import Op, Sample
 from graphc.ops.reductions import mean
+from graphc.ops.softmax import softmax
 from graphc.ops.structure import get
 from graphc.ops.views import broadcast
 from graphc.testing.draw import draw

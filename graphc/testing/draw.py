@@ -1,8 +1,9 @@
 """Arrays for tests: values drawn by type and by what the values are for.
 
 The kinds are those that an op's samples name: "normal", "positive", "distinct" (no two elements
-close to each other), "labels:10" (whole numbers below 10), "probability" (rows that sum to 1) and
-"unit" (between 0 and 1). It knows types and samples, not graphs' meaning.
+close to each other), "labels:10" (whole numbers below 10), "labels:3:10" (and not below 3),
+"probability" (rows that sum to 1) and "unit" (between 0 and 1). It knows types and samples, not
+graphs' meaning.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def draw(type: TensorType, n: int, rng: np.random.Generator, kind: str = "normal
     if type.dtype is DType.bool:
         return np.asarray(rng.random(shape) < 0.5)
     if kind.startswith("labels:"):
-        return np.asarray(rng.integers(0, int(kind[7:]), shape), type.dtype.numpy)
+        low, high = [0, *map(int, kind[7:].split(":"))][-2:]
+        return np.asarray(rng.integers(low, high, shape), type.dtype.numpy)
     if not type.dtype.is_float:
         return np.asarray(rng.integers(-4, 10, shape), type.dtype.numpy)
     return np.asarray(_floats(shape, rng, kind), type.dtype.numpy)
@@ -53,7 +55,8 @@ def _floats(shape: tuple[int, ...], rng: np.random.Generator, kind: str) -> Any:
         return weights / weights.sum(axis=-1, keepdims=True)
     raise GraphcError(
         f"there is no way to draw {kind!r} values",
-        remedy="kinds: normal, positive, distinct, labels:COUNT, probability, unit",
+        remedy="kinds: normal, positive, distinct, labels:COUNT, labels:LOW:HIGH, "
+        "probability, unit",
     )
 
 

@@ -22,8 +22,8 @@ from graphc.ir.types import (
     parse_type,
 )
 from graphc.ops.elementwise import absolute, add, maximum, minimum
-from graphc.ops.losses import softmax
 from graphc.ops.op import Op
+from graphc.ops.softmax import softmax
 from graphc.ops.structure import get
 from graphc.testing import image_recipes as images
 from graphc.testing.draft import Draft, from_sample, good_samples
@@ -249,11 +249,13 @@ def _update(draft: Draft, op: Op) -> Node | None:
     """An optimiser's update on tensors of any shape: those that have one shape in the sample."""
     chosen = draft.pick(good_samples(op))
     first = parse_type(chosen.types[0])
+    kinds = (
+        (chosen.values,) * len(chosen.types) if isinstance(chosen.values, str) else chosen.values
+    )
     w = draft.any()
     operands = [w]
-    for text in chosen.types[1:]:
+    for text, kind in zip(chosen.types[1:], kinds[1:], strict=True):
         same = parse_type(text).shape == first.shape
-        kind = "positive" if chosen.values == "positive" else "normal"
         shape = w.tensor.shape if same else ()
         found = draft.suited(draft.of(TensorType(w.tensor.dtype, shape)), kind)
         operands.append(found if same else minimum(add(absolute(found), 0.125), 4.0))
@@ -301,6 +303,8 @@ RECIPES: dict[str, Recipe] = {
     "dropout": _dropout,
     "random_uniform": _random,
     "sgd_update": _update,
+    "adagrad_update": _update,
+    "rmsprop_update": _update,
     "adam_update": _update,
     "matmul": _matmul,
     "conv2d": images.conv2d,

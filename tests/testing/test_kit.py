@@ -250,7 +250,7 @@ def test_labels_are_below_their_number() -> None:
 
 
 def test_an_op_that_lowers_by_decomposition_has_no_definition() -> None:
-    from graphc.ops.losses import softmax
+    from graphc.ops.softmax import softmax
 
     node = softmax(X)
     with pytest.raises(GraphcError, match="decompose it first"):
