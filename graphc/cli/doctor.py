@@ -63,7 +63,7 @@ def _backends() -> list[dict[str, Any]]:
     """Every backend that is found: what it says of itself, and how the self-test went."""
     names = sorted(BUILT_IN.keys() | {e.name for e in entry_points(group=GROUP)})
     network = NETWORKS[TESTED]
-    graph = trace(network.build(), network.input_type, name=TESTED)
+    graph = trace(network.build(), *network.input_types, name=TESTED)
     inputs = random_inputs(graph, SAMPLES, np.random.default_rng(0))
     inputs = {name: 0.1 * value for name, value in inputs.items()}
     expected = compile(graph, "numpy")(**inputs)

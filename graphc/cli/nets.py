@@ -8,8 +8,9 @@ from typing import Any
 from graphc.cli.output import print_json, print_rich
 from graphc.inspect.render import counted, scaled, table
 from graphc.inspect.summary import summary
-from graphc.tracing.trace import trace
+from graphc.tracing.trace import Owner, trace
 from graphc.train.recipes import RECIPES
+from graphc_nn.module import Layer
 from graphc_nn.zoo import NETWORKS
 
 COLUMNS = ("name", "input", "parameters", "FLOPs", "layers", "trains on", "what it is")
@@ -26,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"nets": found})
         return 0
     rows = [
-        (f["name"], f["input"], counted(f["parameters"]), scaled(f["flops"]), str(f["layers"]),
-         f["data"] or "", f["description"])
+        (f["name"], " ".join(f["inputs"]), counted(f["parameters"]), scaled(f["flops"]),
+         str(f["layers"]), f["data"] or "", f["description"])
         for f in found
     ]  # fmt: skip
     print_rich(table("networks of the zoo", COLUMNS, rows, numbers=COLUMNS[2:5]))
@@ -37,13 +38,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _facts(name: str) -> dict[str, Any]:
     network = NETWORKS[name]
     net = network.build()
-    found = summary(trace(net, network.input_type, name=name))
+    found = summary(trace(net, *network.input_types, name=name))
     return {
         "name": name,
-        "input": network.input_type,
+        "inputs": list(network.input_types),
         "parameters": found.parameters,
         "flops": found.flops,
-        "layers": len(net),
+        "layers": _layers(net),
         "data": "digits" if name in RECIPES else None,
         "description": network.description,
     }
+
+
+def _layers(net: object) -> int:
+    """How many built-in layers there are, inside of blocks too."""
+    if not isinstance(net, Owner):
+        return 0
+    return isinstance(net, Layer) + sum(_layers(inner) for _, inner in net.children())

@@ -6,27 +6,38 @@ It knows the zoo and the recipes; no command and no backend.
 from __future__ import annotations
 
 import argparse
+import re
+from functools import partial
 
 from graphc.base.errors import GraphcError
 from graphc.cli.output import nearest
 from graphc.train.model import Model
 from graphc.train.optim import SGD, Optimizer
 from graphc.train.recipes import RECIPES
-from graphc_nn.zoo import NETWORKS, Network
+from graphc_nn.zoo import NETWORKS, Network, parse
 
 WITHOUT_RECIPE = SGD(0.5)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """The argument that names a network."""
-    parser.add_argument("net", metavar="NET", help=f"one of: {', '.join(NETWORKS)}")
+    parser.add_argument(
+        "net",
+        metavar="NET",
+        help=f"one of: {', '.join(NETWORKS)}; or notation such as 1x29x29-20C4-MP2-10N",
+    )
 
 
 def network_named(name: str) -> Network:
-    """The network of the zoo of that name. Raises GraphcError with the near ones."""
-    if name not in NETWORKS:
-        raise GraphcError(f"there is no network {name!r}", remedy=nearest(name, NETWORKS))
-    return NETWORKS[name]
+    """The network of the zoo of that name, or the one that it is the notation of.
+
+    Raises GraphcError with the near names.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if re.match(r"\d+x\d+x\d+-", name):
+        return Network(partial(parse, name), parse(name).input_type, "written in the notation")
+    raise GraphcError(f"there is no network {name!r}", remedy=nearest(name, NETWORKS))
 
 
 def training_model(
@@ -37,7 +48,7 @@ def training_model(
     seed: int = 0,
     threads: int | None = None,
 ) -> Model:
-    """The network as its recipe trains it; mean squared error where there is no recipe.
+    """The network as its recipe trains it, with its usual loss.
 
     optimizer: instead of the recipe's. Raises GraphcError for a network that does not exist.
     """
@@ -46,7 +57,7 @@ def training_model(
     return Model(
         network.build(),
         network.input_type,
-        loss="mse" if recipe is None else "cross_entropy",
+        loss=network.loss,
         optimizer=optimizer or (WITHOUT_RECIPE if recipe is None else recipe.optimizer),
         backend=backend,
         seed=seed,

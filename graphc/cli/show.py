@@ -68,7 +68,7 @@ def _graph(name: str, train: bool) -> Graph:
     network = network_named(name)
     if train:
         return training_model(name, backend="numpy").graphs["train"]
-    return trace(network.build(), network.input_type, name=name)
+    return trace(network.build(), *network.input_types, name=name)
 
 
 def _pipeline(text: str) -> Pipeline:

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from graphc.cli.data_folder import read_folder
 from graphc.cli.networks import add_network, network_named, training_model
 from graphc.cli.output import print_json, print_rich
 from graphc.inspect.render import counted, scaled, table
+from graphc.ir.types import parse_type
 from graphc.train.dataset import Dataset
 from graphc.train.history import History
 from graphc.train.metrics import confusion_matrix
 from graphc.train.model import Model
+from graphc.train.optim import SGD
 from graphc.train.progress import Lines, Progress
 from graphc.train.recipes import RECIPES, Recipe
+from graphc_nn.zoo import NETWORKS
 
 INTERRUPTED = 130
+WITHOUT_RECIPE = partial(Recipe, SGD(0.05, momentum=0.9), epochs=10, batch_size=64)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="FOLDER",
-        help="MNIST's IDX files or CIFAR-10's binary batches instead of the digits",
+        help="instead of the digits: MNIST's IDX files, the binary files of CIFAR-10, CIFAR-100 or "
+        "STL-10, or images as train/CLASS/... and test/CLASS/..., or CLASS/...",
     )
 
 
@@ -49,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = _recipe(arguments)
     _check_target(arguments.save)
     begin = time.perf_counter()
-    train, test = _data(arguments, recipe)
+    train, test = recipe.data()
     model = training_model(
         arguments.net,
         optimizer=recipe.optimizer,
@@ -89,21 +95,29 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
 
     Raises GraphcError for a network without data.
     """
-    net, network = arguments.net, network_named(arguments.net)
-    if net not in RECIPES:
+    net, network, folder = arguments.net, network_named(arguments.net), arguments.data
+    types = ", ".join(network.input_types)
+    if net not in RECIPES and (folder is None or len(network.input_types) > 1):
+        call = f"gc.zoo.{net}()" if net in NETWORKS else f"gc.zoo.parse({net!r})"
         raise GraphcError(
-            f"graphc ships no data for {net}, which takes {network.input_type}",
-            remedy=f'train it from Python: gc.Model(gc.zoo.{net}(), "{network.input_type}", '
-            'loss="mse", optimizer=gc.optim.SGD(0.5)).fit((x, y))',
+            f"graphc ships no data for {net}, which takes {types}",
+            remedy=f"train it from Python: gc.Model({call}, {network.input_type!r}, "
+            f'loss="{network.loss}", optimizer=gc.optim.SGD(0.05)).fit((x, y)); one for images '
+            "also with --data",
         )
+    recipe = RECIPES.get(net)
+    if folder is not None:
+        data = partial(read_folder, folder, parse_type(types))
+        recipe = dataclasses.replace(recipe, data=data) if recipe else WITHOUT_RECIPE(data=data)
+    assert recipe is not None
     changes: dict[str, Any] = {}
     if arguments.epochs is not None:
         changes["epochs"] = arguments.epochs
     if arguments.batch_size is not None:
         changes["batch_size"] = arguments.batch_size
     if arguments.lr is not None:
-        changes["optimizer"] = dataclasses.replace(RECIPES[net].optimizer, lr=arguments.lr)
-    return dataclasses.replace(RECIPES[net], **changes)
+        changes["optimizer"] = dataclasses.replace(recipe.optimizer, lr=arguments.lr)
+    return dataclasses.replace(recipe, **changes)
 
 
 def _check_target(path: str | None) -> None:
@@ -112,12 +126,6 @@ def _check_target(path: str | None) -> None:
         return
     if not Path(path).parent.is_dir() or Path(path).is_dir():
         raise GraphcError(f"cannot save to {path!r}", remedy="give a file in a folder that exists")
-
-
-def _data(arguments: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Dataset]:
-    if arguments.data is None:
-        return recipe.data()
-    return read_folder(arguments.data, network_named(arguments.net).input_type)
 
 
 def _fit(model: Model, train: Dataset, recipe: Recipe, arguments: argparse.Namespace) -> History:

@@ -1,0 +1,86 @@
+"""What a search has tried: points and scores; less is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphc.base.errors import GraphcError
+from graphc.train.search.space import Array, Space
+
+Objective = Callable[..., float]
+Report = Callable[["Trial"], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A point and the score that the objective gave it."""
+
+    values: dict[str, Any]
+    score: float
+
+
+@dataclass
+class Result:
+    """Every trial of a search, in order."""
+
+    trials: list[Trial] = field(default_factory=list)
+
+    @property
+    def best(self) -> Trial:
+        """The trial of the lowest score, the first of equals.
+
+        Raises GraphcError if none is finite.
+        """
+        finite = [t for t in self.trials if math.isfinite(t.score)]
+        if not finite:
+            raise GraphcError(
+                f"none of {len(self.trials)} trials has a finite score",
+                remedy="search in another space, or look at what the objective returns",
+            )
+        return min(finite, key=lambda trial: trial.score)
+
+
+@dataclass
+class History:
+    """The trials of a running search, and the numbers in 0..1 that stand for their points."""
+
+    objective: Objective
+    space: Space
+    report: Report | None
+    result: Result = field(default_factory=Result)
+    points: list[Array] = field(default_factory=list)
+
+    def attempt(self, values: dict[str, Any]) -> None:
+        """Runs the objective on one point.
+
+        Raises GraphcError if it returns no number. Its own errors go through; a score that is not
+        finite is the worst there is.
+        """
+        score = self.objective(**values)
+        if not isinstance(score, int | float | np.floating | np.integer):
+            raise GraphcError(
+                f"the objective returned {score!r} for {values}",
+                remedy="return a number that is to become small, such as the validation loss",
+            )
+        self.result.trials.append(Trial(values, float(score)))
+        self.points.append(self.space.encoded(values))
+        if self.report is not None:
+            self.report(self.result.trials[-1])
+
+    def scores(self) -> Array:
+        """Scores of all trials; those that are not finite count as the worst finite one."""
+        scores = np.array([trial.score for trial in self.result.trials])
+        finite = np.isfinite(scores)
+        worst = scores[finite].max() if finite.any() else 0.0
+        return np.where(finite, scores, worst)
+
+
+def check_count(name: str, value: object) -> None:
+    """Raises GraphcError unless `value` is a whole number above 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise GraphcError(f"{name} {value!r}", remedy="give a whole number above 0")
