@@ -1,9 +1,8 @@
 """Low-rank compression of dense layers by truncated singular value decomposition.
 
-W = U S V^T, and W_t keeps the t largest singular values. By Eckart and Young (1936) no matrix of
-rank t is nearer: ||W - W_t||_2 is exactly sigma_(t+1). A dense layer of u outputs and v inputs then
-is two of t (u + v) weights together, fewer than u v below the break-even rank u v / (u + v).
-The graph changes by structure alone; the new weights are a function of the old ones.
+A dense layer of u outputs and v inputs becomes two, of t (u + v) weights together. The graph
+changes by structure alone; the new weights are a function of the old ones. What singular values say
+of ranks is in `singular_values`.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ from graphc.ir.types import TensorType
 from graphc.ops.contractions import matmul
 from graphc.ops.views import transpose
 from graphc.passes.base import Pass
+from graphc.passes.dense_layers import dense_weights, named_weights, value_of, weight_of
 from graphc.passes.fuse import unfused
+from graphc.passes.singular_values import Decomposition, break_even, ranks_within
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 Array = np.ndarray[Any, Any]
-Factors = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CompressedLayer:
 
 
 @dataclass(frozen=True)
-class CompressionReport:
+class CompressedLayers:
     """Every compressed layer, in the order of the graph's inputs."""
 
     layers: tuple[CompressedLayer, ...]
@@ -80,10 +80,11 @@ class CompressDense(Pass):
 
     y = matmul(x, W^T)  ->  y = matmul(matmul(x, (fc.weight.v)^T), (fc.weight.u)^T)
 
-    One of rank (t), energy (the least fraction of the sum of squared singular values to keep) and
-    error (the largest 2-norm of W - W_t) is given. layer: names of layers or weights, joined by +,
-    instead of every dense layer. values: weights by name; needed to choose ranks by energy or
-    error, and by `parameters`.
+    One of these is given: rank (t, of every layer), energy (the least fraction of the sum of
+    squared singular values to keep), error (the largest 2-norm of W - W_t), or budget (of weights
+    that all compressed layers may have together, see `ranks_within`). layer: names of layers or
+    weights, joined by +, instead of every dense layer. values: weights by name; needed by
+    `parameters`, and to choose ranks by anything but a rank.
 
     Raises GraphcError at or beyond the break-even rank u v / (u + v), where nothing is won.
     """
@@ -93,40 +94,28 @@ class CompressDense(Pass):
     rank: int = 0
     energy: float = 0.0
     error: float = 0.0
+    budget: int = 0
     layer: str = ""
     values: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
-    _known: dict[str, tuple[Array, Factors]] = field(
+    _known: dict[str, tuple[Array, Decomposition]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
     def run(self, graph: Graph) -> Graph:
         graph = unfused(graph)
-        ranks = {weight: self.rank_of(weight) for weight in self._chosen(graph)}
-        return _restructured(graph, ranks)
+        return low_rank(graph, {w.attrs["name"]: t for w, t in self.ranks(graph).items()})
 
-    def rank_of(self, weight: Node) -> int:
-        """The rank t to which a weight [u, v] is cut. Raises GraphcError if it wins nothing."""
-        given = [bool(self.rank), bool(self.energy), bool(self.error)]
-        whole = isinstance(self.rank, int) and not isinstance(self.rank, bool)
-        valid = (
-            whole and self.rank >= 0 and 0.0 <= self.energy <= 1.0 and 0.0 <= self.error < math.inf
-        )
-        if sum(given) != 1 or not valid:
-            raise GraphcError(
-                f"{self.name}: rank={self.rank}, energy={self.energy}, error={self.error}",
-                remedy="give one of: a rank above 0, an energy in (0, 1], an error above 0",
-            )
-        rank = self.rank or self._rank_by_values(weight)
-        u, v = weight.tensor.concrete(1)
-        if rank * (u + v) >= u * v:
-            raise GraphcError(
-                f"{self.name}: rank {rank} of {weight.attrs['name']} [{u}, {v}] wins nothing: "
-                f"{rank} * ({u} + {v}) = {rank * (u + v)} weights instead of {u} * {v} = {u * v}; "
-                f"the break-even rank is {u * v / (u + v):.4g}",
-                location=weight.location,
-                remedy=f"use a rank of at most {(u * v - 1) // (u + v)}, or name other layers",
-            )
-        return rank
+    def ranks(self, graph: Graph) -> dict[Node, int]:
+        """The rank t to which each weight [u, v] is cut, in the order of the graph's inputs.
+
+        Raises GraphcError for a rank that wins nothing.
+        """
+        self._check_criterion()
+        chosen = self._chosen(graph)
+        found = [self.rank] * len(chosen) if self.rank else self._ranks_by_values(chosen)
+        for weight, rank in zip(chosen, found, strict=True):
+            check_rank(weight, rank, self.name)
+        return dict(zip(chosen, found, strict=True))
 
     def parameters(self, graph: Graph, values: Mapping[str, Any]) -> dict[str, Array]:
         """The parameters of ``run(graph)`` from those of `graph`: each W as its two factors.
@@ -136,75 +125,76 @@ class CompressDense(Pass):
         """
         return self._factored(graph, values)[0]
 
-    def report(self, graph: Graph, values: Mapping[str, Any]) -> CompressionReport:
+    def report(self, graph: Graph, values: Mapping[str, Any]) -> CompressedLayers:
         """What ``run(graph)`` does to each layer with these weights."""
         return self._factored(graph, values)[1]
 
     def _factored(
         self, graph: Graph, values: Mapping[str, Any]
-    ) -> tuple[dict[str, Array], CompressionReport]:
-        factors: dict[str, dict[str, Array]] = {}
-        layers = []
-        for weight in self._chosen(unfused(graph)):
-            name, t = weight.attrs["name"], self.rank_of(weight)
-            u, s, v = self._svd(weight, values)
-            kind = np.asarray(values[name]).dtype
-            pair = {f"{name}.v": s[:t, None] * v[:t], f"{name}.u": u[:, :t]}
-            factors[name] = {k: np.ascontiguousarray(a, kind) for k, a in pair.items()}
-            after = sum(a.size for a in pair.values())
-            layers.append(
-                CompressedLayer(name, t, u.shape[0] * v.shape[1], after, float(s[t]), _kept(s)[t])
-            )
-        new: dict[str, Array] = {}
-        for name, value in values.items():
-            new.update(factors.get(name, {name: np.asarray(value)}))
-        return new, CompressionReport(tuple(layers))
+    ) -> tuple[dict[str, Array], CompressedLayers]:
+        ranks = self.ranks(unfused(graph))
+        matrices = {weight: self.decomposition(weight, values) for weight in ranks}
+        return factored(ranks, matrices, values)
 
-    def _rank_by_values(self, weight: Node) -> int:
+    def _check_criterion(self) -> None:
+        given = [bool(v) for v in (self.rank, self.energy, self.error, self.budget)]
+        counts = (self.rank, self.budget)
+        whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in counts)
+        valid = whole and 0.0 <= self.energy <= 1.0 and 0.0 <= self.error < math.inf
+        if sum(given) != 1 or not valid:
+            raise GraphcError(
+                f"{self.name}: rank={self.rank}, energy={self.energy}, error={self.error}, "
+                f"budget={self.budget}",
+                remedy="give one of: a rank above 0, an energy in (0, 1], an error above 0, "
+                "a budget of weights above 0",
+            )
+
+    def _ranks_by_values(self, chosen: Sequence[Node]) -> list[int]:
         if self.values is None:
             raise GraphcError(
-                f"{self.name}: choosing a rank by energy or error needs the weights",
+                f"{self.name}: choosing a rank by energy, error or budget needs the weights",
                 remedy="give values={name: array}, or a rank",
             )
-        _, s, _ = self._svd(weight, self.values)
-        kept = _kept(s)
-        enough = (
-            (t for t in range(1, len(s)) if kept[t] >= self.energy)
-            if self.energy
-            else (t for t in range(1, len(s)) if s[t] <= self.error)
-        )
-        return next(enough, len(s))
+        if self.budget:
+            self._check_budget(chosen)
+        matrices = [self.decomposition(weight, self.values) for weight in chosen]
+        if self.budget:
+            return ranks_within(self.budget, matrices)
+        if self.energy:
+            return [m.rank_for_energy(self.energy) for m in matrices]
+        return [m.rank_for_error(self.error) for m in matrices]
 
-    def _svd(self, weight: Node, values: Mapping[str, Any]) -> Factors:
-        """U, the singular values and V^T of a weight: one decomposition, for ranks and factors."""
-        name, matrix = weight.attrs["name"], _matrix(weight, values)
-        known, factors = self._known.get(name, (None, None))
-        if factors is None or known is None or not np.array_equal(known, matrix):
-            u, s, v = np.linalg.svd(matrix, full_matrices=False)
-            factors = (u, s, v)
-            self._known[name] = (matrix, factors)
-        return factors
+    def _check_budget(self, chosen: Sequence[Node]) -> None:
+        """Raises GraphcError unless rank 1 of every layer is within the budget, and it saves."""
+        for weight in chosen:
+            check_rank(weight, 1, self.name)
+        least = sum(sum(weight.tensor.concrete(1)) for weight in chosen)
+        whole = sum(weight.tensor.count() for weight in chosen)
+        if not least <= self.budget < whole:
+            raise GraphcError(
+                f"{self.name}: a budget of {self.budget} weights for {len(chosen)} layers that "
+                f"have {whole} now, and {least} at rank 1",
+                remedy=f"give a budget from {least} to {whole - 1}, or name other layers",
+            )
+
+    def decomposition(self, weight: Node, values: Mapping[str, Any]) -> Decomposition:
+        """The decomposition of a weight's value, computed once as long as the value stays."""
+        name, matrix = weight.attrs["name"], value_of(weight, values, self.name)
+        known, decomposition = self._known.get(name, (None, None))
+        if decomposition is None or known is None or not np.array_equal(known, matrix):
+            decomposition = Decomposition.of(matrix)
+            self._known[name] = (matrix.copy(), decomposition)
+        return decomposition
 
     def _chosen(self, graph: Graph) -> list[Node]:
         """The weights to compress, in the order of the graph's inputs."""
-        found = _dense_weights(graph)
-        if not self.layer:
-            if found:
-                return found
+        found = dense_weights(graph)
+        if not found and not self.layer:
             raise GraphcError(
                 f"{self.name}: graph {graph.name} has no dense layer matmul(x, transpose(weight))",
                 remedy="compress the forward graph, before passes that change its matrix products",
             )
-        chosen = []
-        for wanted in self.layer.split("+"):
-            named = [w for w in found if w.attrs["name"] in (wanted, f"{wanted}.weight")]
-            if not named:
-                raise GraphcError(
-                    f"{self.name}: there is no dense layer {wanted!r}",
-                    remedy="dense layers: " + (", ".join(w.attrs["name"] for w in found) or "none"),
-                )
-            chosen += named
-        return [w for w in found if w in chosen]
+        return named_weights(found, self.layer, self.name, "dense")
 
 
 @dataclass(frozen=True)
@@ -224,56 +214,57 @@ def compress_dense(
     rank: int | None = None,
     energy: float | None = None,
     error: float | None = None,
+    budget: int | None = None,
     layers: Sequence[str] | None = None,
-) -> tuple[Graph, dict[str, Array], CompressionReport]:
+) -> tuple[Graph, dict[str, Array], CompressedLayers]:
     """`graph` and its parameters with dense layers of lower rank, and a report.
 
-    rank, energy, error: exactly one, as for `CompressDense`. layers: names of layers ("fc") or
-    weights ("fc.weight"); every dense layer by default. `params` maps names to arrays; those that
-    are not compressed come back as they are.
+    rank, energy, error, budget: exactly one, as for `CompressDense`. layers: names of layers ("fc")
+    or weights ("fc.weight"); every dense layer by default. `params` maps names to arrays; those
+    that are not compressed come back as they are.
 
     Raises GraphcError for a rank that wins nothing, saying the break-even rank.
     """
     step = CompressDense(
-        rank=rank or 0, energy=energy or 0.0, error=error or 0.0,
+        rank=rank or 0, energy=energy or 0.0, error=error or 0.0, budget=budget or 0,
         layer="+".join(layers or ()), values=params,
     )  # fmt: skip
     new, report = step._factored(graph, params)
     return step.run(graph), new, report
 
 
-def _dense_weights(graph: Graph) -> list[Node]:
-    """Every parameter that is only read as the W of matmul(x, transpose(W))."""
-    users = graph.users()
-    outputs = set(graph.outputs)
-
-    def is_dense(weight: Node) -> bool:
-        turned = users[weight]
-        products = [(t, p) for t in turned for p in users[t]]
-        return (
-            weight.attrs["kind"] == "parameter"
-            and weight.tensor.rank == 2
-            and weight.tensor.batch_axis is None
-            and not {weight, *turned} & outputs
-            and bool(products)
-            and all(t.op.name == "transpose" and t.attrs["axes"] == (1, 0) for t in turned)
-            and all(p.op.name == "matmul" and p.inputs[0] is not t for t, p in products)
+def check_rank(weight: Node, rank: int, step: str) -> None:
+    """Raises GraphcError unless two factors of that rank are smaller than `weight` [u, v]."""
+    u, v = weight.tensor.concrete(1)
+    exact, largest = break_even(u, v)
+    if rank > largest:
+        raise GraphcError(
+            f"{step}: rank {rank} of {weight.attrs['name']} [{u}, {v}] wins nothing: "
+            f"{rank} * ({u} + {v}) = {rank * (u + v)} weights instead of {u} * {v} = {u * v}; "
+            f"the break-even rank is {exact:.4g}",
+            location=weight.location,
+            remedy=f"use a rank of at most {largest}, or name other layers",
         )
 
-    return [node for node in graph.inputs if is_dense(node)]
 
+def low_rank(graph: Graph, ranks: Mapping[str, int]) -> Graph:
+    """`graph` with two matrix products for every one that reads a dense weight named in `ranks`.
 
-def _restructured(graph: Graph, ranks: Mapping[Node, int]) -> Graph:
-    """The graph with two matrix products for every one that reads a weight of `ranks`."""
-    inputs = [list(_factors(i, ranks[i])) if i in ranks else [i] for i in graph.inputs]
-    factors = {i: new for i, new in zip(graph.inputs, inputs, strict=True) if i in ranks}
+    "fc.weight" [u, v] becomes the inputs "fc.weight.v" [rank, v] and "fc.weight.u" [u, rank].
+    """
+    inputs = [
+        list(_factors(i, ranks[i.attrs["name"]])) if i.attrs["name"] in ranks else [i]
+        for i in graph.inputs
+    ]
+    factors = {i: new for i, new in zip(graph.inputs, inputs, strict=True) if len(new) > 1}
     new: dict[Node, Node] = {}
     for node in graph.nodes:
-        weight = _weight_of(node)
+        weight = weight_of(node)
         if weight not in factors:
             new[node] = remake(node, tuple(new[i] for i in node.inputs))
             continue
-        with written_at(node.location, f"{node.origin or ''} rank {ranks[weight]}".strip()):
+        rank = ranks[weight.attrs["name"]]
+        with written_at(node.location, f"{node.origin or ''} rank {rank}".strip()):
             thin, wide = (transpose(f) for f in factors[weight])
             new[node] = matmul(matmul(new[node.inputs[0]], thin), wide)
     flat = [i for group in inputs for i in group]
@@ -281,11 +272,25 @@ def _restructured(graph: Graph, ranks: Mapping[Node, int]) -> Graph:
     return Graph(graph.name, flat, [new[o] for o in graph.outputs], donations)
 
 
-def _weight_of(node: Node) -> Node | None:
-    """W of matmul(x, transpose(W))."""
-    if node.op.name != "matmul" or node.inputs[1].op.name != "transpose":
-        return None
-    return node.inputs[1].inputs[0]
+def factored(
+    ranks: Mapping[Node, int], matrices: Mapping[Node, Decomposition], values: Mapping[str, Any]
+) -> tuple[dict[str, Array], CompressedLayers]:
+    """`values` with the two factors in place of each weight that `ranks` cuts, and a report."""
+    factors: dict[str, dict[str, Array]] = {}
+    layers = []
+    for weight, t in ranks.items():
+        name, matrix = weight.attrs["name"], matrices[weight]
+        kind = np.asarray(values[name]).dtype
+        right, left = matrix.factors(t)
+        pair = {f"{name}.v": right, f"{name}.u": left}
+        factors[name] = {k: np.ascontiguousarray(a, kind) for k, a in pair.items()}
+        residual = float(matrix.values[t])
+        counts = weight.tensor.count(), right.size + left.size
+        layers.append(CompressedLayer(name, t, *counts, residual, matrix.kept[t]))
+    new: dict[str, Array] = {}
+    for name, value in values.items():
+        new.update(factors.get(name, {name: np.asarray(value)}))
+    return new, CompressedLayers(tuple(layers))
 
 
 def _factors(weight: Node, rank: int) -> Iterator[Node]:
@@ -294,24 +299,3 @@ def _factors(weight: Node, rank: int) -> Iterator[Node]:
     dtype, name = weight.tensor.dtype, weight.attrs["name"]
     yield make_input(f"{name}.v", TensorType(dtype, (rank, v)), "parameter")
     yield make_input(f"{name}.u", TensorType(dtype, (u, rank)), "parameter")
-
-
-def _matrix(weight: Node, values: Mapping[str, Any]) -> Array:
-    """The value of a weight in f64. Raises GraphcError if it is absent, misshapen or not finite."""
-    name = weight.attrs["name"]
-    found = np.asarray(values[name], np.float64) if name in values else np.zeros(0)
-    if found.shape != weight.tensor.concrete(1) or not np.isfinite(found).all():
-        problem = "not finite" if found.shape == weight.tensor.concrete(1) else "not given"
-        shape = f" (an array of shape {list(found.shape)})" if name in values else ""
-        raise GraphcError(
-            f"compress_dense: {name} of type {weight.tensor} is {problem}{shape}",
-            remedy="give the trained parameters by name",
-        )
-    return found
-
-
-def _kept(singular: Array) -> list[float]:
-    """The kept energy for t = 0, 1, ...: 1 throughout for a matrix of zeros."""
-    squares = np.concatenate([[0.0], np.cumsum(singular**2)])
-    total = squares[-1]
-    return [float(q / total) if total else 1.0 for q in squares]

@@ -2,9 +2,10 @@
 
 A node must have memory of its own if something needs all of it at once: a contraction's operand, a
 reshape, an output. Reductions and contractions ("heroes") always start a kernel. Everything else
-is computed where it is read, unless it is costly and read from several places. Then every kernel
-grows forwards: elementwise readers of its results join it while they have the same shape and
-depend on nothing that depends on the kernel from outside.
+is computed where it is read, unless it is costly and read from several places, or by a broadcast or
+a reduction again and again. Then every kernel grows forwards: elementwise readers of its results
+join it while they have the same shape and depend on nothing that depends on the kernel from
+outside.
 
     y = conv2d(x, w); a = tanh(y + b)  ->  one kernel: conv2d, epilogue add and tanh
     d = g * (1 - a * a); s = sum(d)  ->  one kernel: the sum, computing d as it reads
@@ -19,13 +20,17 @@ from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
-from graphc.ops.op import family_of
+from graphc.ops.op import extent_product, family_of, op_of
 from graphc.ops.structure import get
 from graphc.passes.base import Pass
 
 LARGEST_GROUP = 64
 MOST_RESULTS = 4
-COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "power", "div", "sqrt", "random_uniform"})
+MANY_READS = 16
+USUAL_BATCH = 16
+COSTLY = frozenset(
+    {"exp", "log", "tanh", "sigmoid", "erf", "power", "div", "sqrt", "random_uniform"}
+)
 HEROES = ("reduction", "contraction")
 
 
@@ -109,9 +114,13 @@ class _Fuser:
             return True
         if family == "contraction":
             return not self._is_plain_view(node)
-        if family == "reduction" and self._overlaps(user):
+        if family == "reduction" and (self._overlaps(user) or self._rereads(user, node)):
             return not self._is_plain_view(node)
-        return family == "view" and self._feeds_contraction(user) and not self._is_plain_view(node)
+        if family != "view":
+            return False
+        if self._feeds_contraction(user):
+            return not self._is_plain_view(node)
+        return self._repeats(user, node) and self._is_costly(node)
 
     def _ends_epilogue(self, node: Node) -> bool:
         """Whether `node` is the last of an elementwise chain on a contraction: the chain
@@ -167,6 +176,23 @@ class _Fuser:
         if "window" not in attrs or "size" in attrs:
             return False
         return any(w > s for w, s in zip(attrs["window"], attrs["stride"], strict=True))
+
+    def _rereads(self, reduction: Node, node: Node) -> bool:
+        """Whether a reduction reads each element of `node` many times, or a costly one twice."""
+        op = op_of(reduction)
+        assert op.domain is not None
+        domain = op.domain(tuple(i.tensor for i in reduction.inputs), reduction.attrs)
+        steps = reduction.tensor.count(USUAL_BATCH) * extent_product(domain, USUAL_BATCH)
+        times = steps / max(node.tensor.count(USUAL_BATCH), 1)
+        return times >= MANY_READS or (times > 1 and self._is_costly(node))
+
+    def _repeats(self, view: Node, node: Node) -> bool:
+        """Whether a view shows each element of `node` many times.
+
+        A single number is computed once, outside of the loops of whatever reads it.
+        """
+        count = node.tensor.count(USUAL_BATCH)
+        return count > 1 and view.tensor.count(USUAL_BATCH) >= MANY_READS * count
 
     def _is_costly(self, node: Node) -> bool:
         stack = [node]

@@ -8,7 +8,7 @@ of pixels or features.
 
 The gradient of a dense layer's weights sums over samples and nothing else: lanes of samples would
 end in a sum across lanes for every weight. There one operand goes back to `batch_first` and the
-lanes run along features.
+lanes run along features, if there are enough to fill a vector.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from graphc.ops.views import pad, relayout, reshape, reverse, transpose
 from graphc.passes.base import Pass
 
 FEW_TERMS = 16
+FEW_LANES = 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class BatchLast(Pass):
 def _short_sum(node: Node) -> Node:
     """A contraction that sums over the batch and little else reads one operand `batch_first`.
 
-    It is the operand that moves along the output's last axis: lanes run there.
+    It is the operand that moves along the output's last axis: lanes run there, if it is long.
     """
     op = op_of(node)
     if op.family != "contraction":
@@ -71,6 +72,9 @@ def _short_sum(node: Node) -> Node:
         return node
     at = {name: index(Variable(name)) for name, _ in (*spec.axes, *spec.reduced)}
     out, _, right = spec.access(at)
+    last = [extent for name, extent in spec.axes if Variable(name) in out[-1].variables]
+    if math.prod(d for d in last if isinstance(d, int)) < FEW_LANES:
+        return node
     chosen = int(any(out[-1].variables & i.variables for i in right))
     inputs = [_through_views(i) if k == chosen else i for k, i in enumerate(node.inputs)]
     return remake(node, tuple(inputs))

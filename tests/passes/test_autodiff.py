@@ -17,11 +17,12 @@ from graphc.ops.contractions import conv2d, matmul
 from graphc.ops.create import full
 from graphc.ops.elementwise import absolute, add, cast, div, exp, less, mul, relu, tanh, where
 from graphc.ops.interpret import interpret
-from graphc.ops.losses import mean_squared_error, softmax, softmax_cross_entropy
+from graphc.ops.losses import mean_squared_error, softmax_cross_entropy
 from graphc.ops.op import family_of
 from graphc.ops.optimizers import sgd_update
 from graphc.ops.pooling import avg_pool2d, max_pool2d
 from graphc.ops.reductions import max, mean, sum
+from graphc.ops.softmax import softmax
 from graphc.ops.structure import fused, get
 from graphc.ops.views import concat, flatten, pad, slice, transpose
 from graphc.passes.autodiff import Differentiate, gradients

@@ -104,8 +104,73 @@ def test_the_rank_is_the_least_that_keeps_the_energy_or_the_error() -> None:
     assert by_error.layers[0].residual <= bound
 
 
+def test_a_budget_is_shared_between_the_layers() -> None:
+    values = parameters()
+    _, new, report = compress_dense(NETWORK, values, budget=700)
+    spent = sum(new[f"{name}.{k}"].size for name in ("fc.weight", "out.weight") for k in "uv")
+    assert spent == report.to_dict()["after"] <= 700 < spent + 42
+    # a layer that needs few ranks leaves the others more
+    rng = np.random.default_rng(2)
+    values["fc.weight"] = (rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20))).astype("f4")
+    _, _, shifted = compress_dense(NETWORK, values, budget=350)
+    assert [layer.rank for layer in shifted.layers] == [2, 5]
+    assert 2 * 50 + 5 * 42 <= 350 < 2 * 50 + 6 * 42
+
+
+def test_a_budget_that_saves_nothing_or_holds_no_rank_is_refused() -> None:
+    compress_dense(NETWORK, parameters(), budget=92)
+    for budget in (91, 960):
+        with pytest.raises(GraphcError, match="have 960 now, and 92 at rank 1") as caught:
+            compress_dense(NETWORK, parameters(), budget=budget)
+        assert "from 92 to 959" in str(caught.value.remedy)
+
+
+NETWORKS = {
+    # Girshick, "Fast R-CNN", 2015, section 3.1, with the ranks of section 4.4
+    "fast_rcnn": ({"trunk.1": 1024, "trunk.4": 256}, 134_690_729,
+                  {"trunk.1": (102_760_448, 29_884_416), "trunk.4": (16_777_216, 2_097_152)}),
+    "alexnet": ({"16": 512, "19": 256, "22": 128}, 60_965_224,
+                {"16": (37_748_736, 6_815_744), "19": (16_777_216, 2_097_152),
+                 "22": (4_096_000, 652_288)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_counts_of_large_networks(name: str) -> None:
+    """t (u + v) weights in place of u v, in layers of 25088, 9216, 4096 and 1000 units."""
+    ranks, whole, layers = NETWORKS[name]
+    entry = gc.zoo.NETWORKS[name]
+    types = (entry.input_type,) if isinstance(entry.input_type, str) else entry.input_type
+    graph = gc.trace(entry.build(), *types, name=name)
+    text = ",".join(f"svd{{rank={rank},layer={layer}}}" for layer, rank in ranks.items())
+    small = Pipeline.parse(text)(graph)
+    before, after = counts(graph), counts(small)
+    assert sum(before.values()) == whole
+    for layer, (dense, factors) in layers.items():
+        weight = f"{layer}.weight"
+        assert before[weight] == dense
+        assert after[f"{weight}.v"] + after[f"{weight}.u"] == factors
+    saved = sum(dense - factors for dense, factors in layers.values())
+    assert sum(after.values()) == whole - saved
+
+
+def test_the_break_even_rank_of_the_largest_layer_is_said() -> None:
+    network = gc.trace(gc.zoo.fast_rcnn(), *gc.zoo.NETWORKS["fast_rcnn"].input_type)
+    with pytest.raises(GraphcError, match="the break-even rank is 3521"):
+        Pipeline.parse("svd{rank=3522,layer=trunk.1}")(network)
+
+
+def counts(graph: Graph) -> dict[str, int]:
+    kept = [i for i in graph.inputs if i.attrs["kind"] == "parameter"]
+    return {i.attrs["name"]: i.tensor.count() for i in kept}
+
+
 def test_text_parses_and_prints_under_both_names() -> None:
-    for text in ("svd{rank=8}", "compress_dense{rank=8,layer=fc+out}", "simplify,svd{energy=0.9}"):
+    texts = (
+        "svd{rank=8}", "compress_dense{rank=8,layer=fc+out}", "simplify,svd{energy=0.9}",
+        "svd{budget=500}",
+    )  # fmt: skip
+    for text in texts:
         pipeline = Pipeline.parse(text)
         assert str(pipeline) == text
         assert Pipeline.parse(str(pipeline)) == pipeline
@@ -142,6 +207,8 @@ ERRORS = {
     "half a rank": ({"rank": 2.5}, "give one of"),
     "too much energy": ({"energy": 1.5}, "give one of"),
     "a negative error": ({"error": -1.0}, "give one of"),
+    "half a weight": ({"budget": 100.5}, "give one of"),
+    "a rank and a budget": ({"rank": 3, "budget": 100}, "give one of"),
     "an unknown layer": ({"rank": 3, "layers": ["conv"]}, "fc.weight, out.weight"),
 }
 

@@ -13,6 +13,7 @@ import graphc.passes
 
 MODULES = [
     "graphc.ir.rewrite",
+    "graphc.train.replay",
     *(f"graphc.passes.{m.name}" for m in pkgutil.iter_modules(graphc.passes.__path__)),
     *(f"graphc.inspect.{m.name}" for m in pkgutil.iter_modules(graphc.inspect.__path__)),
 ]

@@ -43,6 +43,23 @@ def test_a_reduction_computes_its_producers_as_it_reads() -> None:
     assert _bodies(graph) == [{"tanh", "mul", "sum"}]
 
 
+def test_a_costly_scale_is_computed_once_a_channel_not_once_a_pixel() -> None:
+    def scaled(x: nn.Tensor, variance: nn.Tensor) -> nn.Tensor:
+        return x * nn.broadcast(1.0 / nn.sqrt(variance), shape=x.shape, axes=(1,))
+
+    graph = FUSE(gc.trace(scaled, "f32[N,3,8,8]", "f32[3]"))
+    assert _bodies(graph) == [{"sqrt", "div"}, {"mul"}]
+
+
+def test_what_a_reduction_reads_again_and_again_is_computed_once() -> None:
+    def moved(x: nn.Tensor) -> nn.Tensor:
+        return nn.moving_sum(nn.tanh(x), axis=1, low=2, high=2)
+
+    assert _bodies(FUSE(gc.trace(moved, "f32[N,9]"))) == [{"tanh"}, {"moving_sum"}]
+    cheap = gc.trace(lambda x: nn.moving_sum(x * x, axis=1, low=2, high=2), "f32[N,9]")
+    assert _bodies(FUSE(cheap)) == [{"mul", "moving_sum"}]
+
+
 def test_an_update_joins_the_gradient_it_reads() -> None:
     model = gc.Model(zoo.mlp(), "f32[N,1,28,28]", "cross_entropy", optim.SGD(0.1, momentum=0.9))
     bodies = _bodies(BACKEND["large"](model.graphs["train"]))

@@ -54,6 +54,38 @@ NUMBERS = """graph numbers(%x: f32[3]) {
   return %f
 }"""
 
+NORMALISED = """graph normalised(%x: f32[N,1,4,4], %w: parameter f32[2,1,3,3],
+    %gamma: parameter f32[2], %beta: parameter f32[2], %mean: state f32[2], %var: state f32[2]) {
+  %y = conv2d(%x, %w) {dilation=(1, 1), groups=1, padding=(1, 1, 1, 1), stride=(1, 1)}
+    : f32[N,2,4,4]
+  %eps = full() {dtype=f32, shape=(2,), value=0.001} : f32[2]
+  %a = add(%var, %eps) : f32[2]
+  %b = sqrt(%a) : f32[2]
+  %scale = div(%gamma, %b) : f32[2]
+  %means = broadcast(%mean) {axes=(1,), shape=(N, 2, 4, 4)} : f32[N,2,4,4]
+  %centred = sub(%y, %means) : f32[N,2,4,4]
+  %scales = broadcast(%scale) {axes=(1,), shape=(N, 2, 4, 4)} : f32[N,2,4,4]
+  %scaled = mul(%centred, %scales) : f32[N,2,4,4]
+  %shifts = broadcast(%beta) {axes=(1,), shape=(N, 2, 4, 4)} : f32[N,2,4,4]
+  %shifted = add(%scaled, %shifts) : f32[N,2,4,4]
+  %z = relu(%shifted) : f32[N,2,4,4]
+  return %z
+}"""
+
+SMALL_NET = """graph net(%x: f32[N,1,6,6], %conv.weight: parameter f32[2,1,3,3],
+    %fc.weight: parameter f32[5,8], %fc.bias: parameter f32[5]) {
+  %y = conv2d(%x, %conv.weight) {dilation=(1, 1), groups=1, padding=(0, 0, 0, 0), stride=(1, 1)}
+    : f32[N,2,4,4]
+  %p = max_pool2d(%y) {padding=(0, 0, 0, 0), stride=(2, 2), window=(2, 2)} : f32[N,2,2,2]
+  %flat = reshape(%p) {shape=(N, 8)} : f32[N,8]
+  %turned = transpose(%fc.weight) {axes=(1, 0)} : f32[8,5]
+  %z = matmul(%flat, %turned) : f32[N,5]
+  %bias = broadcast(%fc.bias) {axes=(1,), shape=(N, 5)} : f32[N,5]
+  %biased = add(%z, %bias) : f32[N,5]
+  %scores = softmax(%biased) {axis=1} : f32[N,5]
+  return %scores
+}"""
+
 CASES = {
     "simplify": (ALGEBRA, "simplify"),
     "simplify_fastmath": (NUMBERS, "simplify{fastmath=True}"),
@@ -61,6 +93,9 @@ CASES = {
     "differentiate": (DENSE, "differentiate"),
     "differentiate_simplify": (DISTANCE, "differentiate,decompose,simplify"),
     "svd": (DENSE, "svd{rank=1}"),
+    "fold_batch_norm": (NORMALISED, "fold_batch_norm"),
+    "dense_to_conv": (SMALL_NET, "dense_to_conv{height=10,width=8}"),
+    "conv_to_dense": (SMALL_NET, "conv_to_dense"),
 }
 
 

@@ -116,5 +116,6 @@ def test_every_pass_is_described_from_its_docstring(described: object) -> None:
 def test_descriptions_tell_options_with_defaults() -> None:
     (svd,) = [d for d in describe_passes() if d.name == "svd"]
     assert svd.options == (
-        ("rank", "int", 0), ("energy", "float", 0.0), ("error", "float", 0.0), ("layer", "str", ""),
+        ("rank", "int", 0), ("energy", "float", 0.0), ("error", "float", 0.0), ("budget", "int", 0),
+        ("layer", "str", ""),
     )  # fmt: skip
