@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc import nn
+from graphc.ir.graph import Graph
 from graphc.ops.contractions import conv2d
 from graphc.ops.elementwise import relu
 from graphc.ops.pooling import max_pool2d
@@ -151,3 +153,67 @@ def test_constant_images_are_what_blurs_leave_alone(backend: str) -> None:
         rows, divisor = KERNELS[name]
         found = _run(backend, lambda x, w, d=divisor: convolve(x, w) / float(d), flat, [[rows]])
         assert (found == 9).all(), name
+
+
+# -- counts ----------------------------------------------------------------------------------------
+
+
+def _parameters(net: Callable[..., Any], input_type: str, name: str = "") -> list[int]:
+    """How many numbers each parameter holds whose name ends in `name`."""
+    inputs = gc.trace(net, input_type).inputs
+    held = [i for i in inputs if i.attrs["kind"] == "parameter"]
+    return [i.tensor.count() for i in held if i.attrs["name"].endswith(name)]
+
+
+def test_weights_of_a_fully_connected_net_3_4_4_1() -> None:
+    net = nn.Sequential(nn.Dense(4), nn.Sigmoid(), nn.Dense(4), nn.Sigmoid(), nn.Dense(1))
+    assert _parameters(net, "f32[N,3]", "weight") == [12, 16, 4]
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels", "parameters"),
+    [
+        (nn.LocallyConnected(1, 3), 1, 30**2 * (9 + 1)),
+        (nn.LocallyConnected(1, 3), 3, 25_200),
+        (nn.Conv(1, 3), 3, 28),
+        (nn.Conv(4, 3), 3, 112),
+        (nn.Conv(100, 10, bias=False), 1, 10_000),
+    ],
+    ids=repr,
+)
+def test_parameters_of_local_and_of_shared_weights(layer, channels, parameters) -> None:
+    assert sum(_parameters(layer, f"f32[N,{channels},32,32]")) == parameters
+
+
+def test_parameters_of_an_image_fully_connected_to_an_image() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Dense(32 * 32), nn.Reshape(1, 32, 32))
+    assert sum(_parameters(net, "f32[N,1,32,32]")) == 1024 * (1024 + 1)
+
+
+@pytest.mark.parametrize(("kernel", "window"), [(3, 2), (5, 2), (4, 3)])
+def test_after_a_convolution_and_a_pool_a_pixel_sees_p_plus_k_minus_1(kernel, window) -> None:
+    """The pixels on which the gradient of one output is not zero."""
+    net = nn.Sequential(nn.Conv(1, kernel, bias=False), nn.AvgPool(window))
+    graph = gc.trace(lambda x, w: nn.avg_pool2d(nn.conv2d(x, w), window=window)[:, :, 1, 1].sum(),
+                     "f32[N,1,20,20]", f"f32[1,1,{kernel},{kernel}]")  # fmt: skip
+    slopes = gc.compile(gc.grad(graph, ["x0"]), "numpy")
+    seen = slopes(np.zeros((1, 1, 20, 20), np.float32), np.ones((1, 1, kernel, kernel), np.float32))
+    for axis in (2, 3):
+        assert (seen != 0).any(axis=5 - axis).sum() == window + kernel - 1
+    rows = gc.inspect.summary(gc.trace(net, "f32[N,1,20,20]")).rows
+    assert rows[-1].receptive_field == (window + kernel - 1,) * 2
+
+
+def test_a_hundred_thousand_steps_of_four_over_ten_thousand_images_are_40_epochs() -> None:
+    images = gc.data.Dataset(np.zeros((10_000, 1)), np.zeros(10_000))
+    steps = sum(1 for _ in images.batches(4))
+    assert 100_000 / steps == 40
+
+
+def test_backpropagation_costs_about_twice_the_forward_pass() -> None:
+    """A dense layer but the first: one product forwards, two backwards."""
+    net = nn.Sequential(*(nn.Dense(256) for _ in range(8)), lambda y: y.sum())
+    forward = gc.trace(net, "f32[N,256]")
+    step = Graph("step", forward.inputs, [*forward.outputs, *gc.grad(forward).outputs])
+    both, once = (gc.inspect.graph_flops(graph, 64) for graph in (step, forward))
+    assert 1.8 < (both - once) / once < 2.0

@@ -40,12 +40,12 @@ def pair(layer: str, argument: str, value: object, least: int) -> tuple[int, int
     return values[0], values[-1]
 
 
-def padding4(layer: str, value: object) -> tuple[int, int, int, int]:
+def padding4(layer: str, value: object, argument: str = "padding") -> tuple[int, int, int, int]:
     """(top, bottom, left, right) from one whole number, (vertical, horizontal), or all four."""
     values = _integers(value, (1, 2, 4))
     if values is None or min(values) < 0:
         raise GraphcError(
-            f"{layer}: padding {value!r} is not 1, 2 or 4 whole numbers of at least 0",
+            f"{layer}: {argument} {value!r} is not 1, 2 or 4 whole numbers of at least 0",
             remedy="give a number, (vertical, horizontal) or (top, bottom, left, right)",
         )
     if len(values) == 4:
@@ -57,10 +57,11 @@ def number(layer: str, argument: str, value: object, low: float, high: float) ->
     """`value` as a float with low <= value < high."""
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
     if not is_number or not low <= float(value) < high:  # type: ignore[arg-type]
-        bound = f"in [{low:g}, {high:g})" if math.isfinite(high) else f"of at least {low:g}"
+        bound = f" in [{low:g}, {high:g})" if math.isfinite(high) else f" of at least {low:g}"
+        bound = "" if math.isinf(low) else bound
         raise GraphcError(
-            f"{layer}: {argument} {value!r} is not a number {bound}",
-            remedy=f"give {argument} as a number {bound}",
+            f"{layer}: {argument} {value!r} is not a number{bound}",
+            remedy=f"give {argument} as a number{bound}",
         )
     return float(value)  # type: ignore[arg-type]
 

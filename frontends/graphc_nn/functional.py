@@ -11,7 +11,20 @@ from collections.abc import Callable
 from functools import cache
 
 from graphc.ir.node import OPERATORS
-from graphc.ops import contractions, elementwise, losses, pooling, reductions, views
+from graphc.ops import (
+    activations,
+    contractions,
+    contrast,
+    elementwise,
+    losses,
+    normalization,
+    pooling,
+    reductions,
+    regularization,
+    views,
+)
+from graphc.ops import softmax as softmax_
+from graphc.ops import softplus as softplus_
 from graphc.tracing.tensor import Tensor, function, function_named
 
 Function = Callable[..., Tensor]
@@ -20,11 +33,17 @@ relu: Function = function(elementwise.relu)
 leaky_relu: Function = function(elementwise.leaky_relu)
 tanh: Function = function(elementwise.tanh)
 sigmoid: Function = function(elementwise.sigmoid)
-softmax: Function = function(losses.softmax)
-log_softmax: Function = function(losses.log_softmax)
+elu: Function = function(activations.elu)
+gelu: Function = function(activations.gelu)
+silu: Function = function(activations.silu)
+scaled_tanh: Function = function(activations.scaled_tanh)
+softplus: Function = function(softplus_.softplus)
+softmax: Function = function(softmax_.softmax)
+log_softmax: Function = function(softmax_.log_softmax)
 
 exp: Function = function(elementwise.exp)
 log: Function = function(elementwise.log)
+erf: Function = function(elementwise.erf)
 sqrt: Function = function(elementwise.sqrt)
 absolute: Function = function(elementwise.absolute)
 power: Function = function(elementwise.power)
@@ -48,9 +67,27 @@ matmul: Function = function(contractions.matmul)
 conv2d: Function = function(contractions.conv2d)
 max_pool2d: Function = function(pooling.max_pool2d)
 avg_pool2d: Function = function(pooling.avg_pool2d)
+l2_pool2d: Function = function(pooling.l2_pool2d)
+adaptive_avg_pool2d: Function = function(pooling.adaptive_avg_pool2d)
+roi_max_pool: Function = function(pooling.roi_max_pool)
+
+standardize: Function = function(normalization.standardize)
+local_response_norm: Function = function(normalization.local_response_norm)
+local_contrast_norm: Function = function(contrast.local_contrast_norm)
 
 softmax_cross_entropy: Function = function(losses.softmax_cross_entropy)
+negative_log_likelihood: Function = function(losses.negative_log_likelihood)
+binary_cross_entropy: Function = function(losses.binary_cross_entropy)
+hinge: Function = function(losses.hinge)
 mean_squared_error: Function = function(losses.mean_squared_error)
+squared_error: Function = function(losses.squared_error)
+smooth_l1: Function = function(losses.smooth_l1)
+kl_divergence: Function = function(losses.kl_divergence)
+pair_distance: Function = function(losses.pair_distance)
+contrastive: Function = function(losses.contrastive)
+box_regression: Function = function(losses.box_regression)
+multi_task: Function = function(losses.multi_task)
+sparsity: Function = function(regularization.sparsity)
 
 
 @cache

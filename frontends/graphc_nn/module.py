@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from graphc.base.errors import GraphcError
 from graphc.base.source import Location, user_location, written_at
@@ -35,7 +35,7 @@ class Module(Owner):
     def children(self) -> Iterator[tuple[str, Owner]]:
         """Every module among the attributes, in their order, with its name."""
         for name, value in vars(self).items():
-            yield from _owners(name, value)
+            yield from owners(name, value)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"
@@ -54,7 +54,11 @@ class Layer(Module):
                     f"{self!r} was called on a {type(x).__name__}, not on a traced tensor",
                     remedy="give arrays to gc.Model(network, ...).predict or to a compiled graph",
                 )
-            return self.apply(x)
+            try:
+                return self.apply(x)
+            except GraphcError as error:
+                error.node = error.node or short(self)
+                raise
 
     @abstractmethod
     def apply(self, x: Tensor) -> Tensor:
@@ -69,30 +73,19 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Callable[[Tensor], Tensor]) -> None:
-        for position, layer in enumerate(layers):
-            if isinstance(layer, type):
-                raise GraphcError(
-                    f"Sequential: layer {position} is the class {layer.__name__}",
-                    remedy=f"construct it: {layer.__name__}(...)",
-                )
-            if not callable(layer):
-                raise GraphcError(
-                    f"Sequential: layer {position} is {layer!r}, not a layer",
-                    remedy="give layers, or functions of a traced tensor",
-                )
-        self.layers = layers
+        self.layers = layers_of("Sequential", layers)
 
     def children(self) -> Iterator[tuple[str, Owner]]:
         """The layers that are modules, named by their position."""
         for position, layer in enumerate(self.layers):
-            yield from _owners(str(position), layer)
+            yield from owners(str(position), layer)
 
     def __call__(self, x: Tensor) -> Tensor:
         for position, layer in enumerate(self.layers):
             try:
                 x = layer(x)
             except GraphcError as error:
-                raise error.within(f"layer {position} ({_short(layer)})") from error.__cause__
+                raise error.within(f"layer {position} ({short(layer)})") from error.__cause__
         return x
 
     def __len__(self) -> int:
@@ -101,25 +94,53 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Callable[[Tensor], Tensor]]:
         return iter(self.layers)
 
-    def __getitem__(self, position: int) -> Callable[[Tensor], Tensor]:
+    @overload
+    def __getitem__(self, position: int) -> Callable[[Tensor], Tensor]: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequential: ...
+
+    def __getitem__(self, position: int | slice) -> Callable[[Tensor], Tensor]:
+        """A layer, or a part of the network: ``net[:4]`` shares its layers."""
+        if isinstance(position, slice):
+            return Sequential(*self.layers[position])
         return self.layers[position]
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(_short, self.layers))})"
+        return f"Sequential({', '.join(map(short, self.layers))})"
 
 
-def _owners(name: str, value: object) -> Iterator[tuple[str, Owner]]:
+def owners(name: str, value: object) -> Iterator[tuple[str, Owner]]:
     """The modules in an attribute, each with its dotted name."""
     if isinstance(value, Owner):
         yield name, value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _owners(f"{name}.{key}", item)
+            yield from owners(f"{name}.{key}", item)
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            yield from _owners(f"{name}.{position}", item)
+            yield from owners(f"{name}.{position}", item)
 
 
-def _short(layer: object) -> str:
+def layers_of(
+    container: str, layers: tuple[Callable[[Tensor], Tensor], ...]
+) -> tuple[Callable[[Tensor], Tensor], ...]:
+    """`layers` if each can be called on a tensor. Raises GraphcError if not."""
+    for position, layer in enumerate(layers):
+        if isinstance(layer, type):
+            raise GraphcError(
+                f"{container}: layer {position} is the class {layer.__name__}",
+                remedy=f"construct it: {layer.__name__}(...)",
+            )
+        if not callable(layer):
+            raise GraphcError(
+                f"{container}: layer {position} is {layer!r}, not a layer",
+                remedy="give layers, or functions of a traced tensor",
+            )
+    return layers
+
+
+def short(layer: object) -> str:
+    """A layer or a function as an error shows it, cut if it is long."""
     text = repr(layer) if isinstance(layer, Module) else getattr(layer, "__name__", repr(layer))
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 3]}..."

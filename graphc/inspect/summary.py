@@ -212,7 +212,7 @@ def _receptive_fields(graph: Graph) -> dict[Node, tuple[int, int]]:
 def _through_window(
     node: Node, reach: tuple[int, int], jump: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    window = node.attrs.get("window") or node.inputs[1].tensor.concrete(1)[2:]
+    window = node.attrs.get("window") or node.inputs[1].tensor.concrete(1)[-2:]
     dilation, stride = node.attrs.get("dilation", (1, 1)), node.attrs["stride"]
     y, x = (reach[a] + (window[a] - 1) * dilation[a] * jump[a] for a in (0, 1))
     return (y, x), (jump[0] * stride[0], jump[1] * stride[1])
