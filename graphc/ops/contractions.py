@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import Dim, TensorType, whole_numbers, window_extent
+from graphc.ir.types import Dim, TensorType, shape_text, whole_numbers, window_extent
 from graphc.ops.families import require_dtype, same_dtype
 from graphc.ops.op import Contraction, Op, common_layout, sample
 from graphc.ops.views import transpose
@@ -100,8 +100,9 @@ def _conv_extents(
         extent, reach = size[axis], window[axis]
         if not isinstance(extent, int) or not isinstance(reach, int) or reach < 1:
             raise GraphcError(
-                f"{what}: height and width must be numbers, those of the window above 0",
-                remedy="put N first",
+                f"{what}: an image of {shape_text(size)} and a window of {shape_text(window)}: "
+                "height and width must be numbers, those of the window above 0",
+                remedy="put N first, and use a window of at least 1x1",
             )
         found.append(
             window_extent(
@@ -114,7 +115,11 @@ def _conv_extents(
 
 def _channels(what: str, channels: Dim, per_group: Dim, maps: Dim, groups: int) -> None:
     if not isinstance(channels, int) or not isinstance(maps, int) or not isinstance(per_group, int):
-        raise GraphcError(f"{what}: channels must be numbers", remedy="put N first")
+        raise GraphcError(
+            f"{what}: {channels} input channels, {maps} maps that read {per_group}: "
+            "channels must be numbers",
+            remedy="put N first",
+        )
     if not isinstance(groups, int) or groups < 1 or channels % groups or maps % groups:
         raise GraphcError(
             f"{what}: {channels} input channels and {maps} maps do not divide into {groups} groups",

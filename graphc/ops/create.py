@@ -48,12 +48,15 @@ def _full_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     kind = float if dtype.is_float else bool if dtype is DType.bool else int
     if type(value) is not kind:
         raise GraphcError(
-            f"full: value {value!r} is not a {kind.__name__}, as {dtype} needs", remedy="convert it"
+            f"full: value {value!r} is not a {kind.__name__}, as {dtype} needs",
+            remedy=f"give {kind.__name__}({value!r})",
         )
     if kind is int and not -(2 ** (8 * dtype.itemsize - 1)) <= value < 2 ** (
         8 * dtype.itemsize - 1
     ):
-        raise GraphcError(f"full: {value} is out of the range of {dtype}", remedy="use i64")
+        raise GraphcError(
+            f"full: {value} is out of the range of {dtype}", remedy="use i64, or a smaller number"
+        )
     return _declared(inputs, attrs)
 
 

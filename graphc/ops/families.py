@@ -59,7 +59,11 @@ def elementwise(
 
     def build(*operands: Operand, **attrs: Any) -> Node:
         if len(operands) != arity:
-            raise GraphcError(f"{name} takes {arity} operands, not {len(operands)}", remedy=doc)
+            raise GraphcError(
+                f"{name} takes {arity} operand{'s' if arity != 1 else ''}, not {len(operands)}",
+                node=_call(name, operands),
+                remedy=f"give tensors, or numbers: {doc}",
+            )
         return make(op, broadcast_together(name, operands), attrs)
 
     build.__name__ = name
@@ -97,18 +101,30 @@ def require_dtype(what: str, type: TensorType, dtypes: str) -> None:
 
 def broadcast_together(what: str, operands: Sequence[Operand]) -> tuple[Node, ...]:
     """Operands as nodes of one shape: numbers become constants, smaller tensors are broadcast."""
-    from graphc.ops.create import full
+    from graphc.ops.create import full, plain_number
     from graphc.ops.views import broadcast
 
-    nodes = [o for o in operands if isinstance(o, Node)]
-    if not nodes:
-        raise GraphcError(f"{what}: no operand is a tensor", remedy="give at least one tensor")
-    shape = broadcast_shapes([n.tensor.shape for n in nodes], what)
-    dtype = nodes[0].tensor.dtype
-    return tuple(
-        broadcast(o, shape=shape) if isinstance(o, Node) else full(o, shape=shape, dtype=dtype)
-        for o in operands
-    )
+    try:
+        nodes = [o for o in operands if isinstance(o, Node)]
+        if not nodes:
+            raise GraphcError(f"{what}: no operand is a tensor", remedy="give at least one tensor")
+        shape = broadcast_shapes([n.tensor.shape for n in nodes], what)
+        dtype = nodes[0].tensor.dtype
+        return tuple(
+            broadcast(o, shape=shape)
+            if isinstance(o, Node)
+            else full(plain_number(o, f"{what}: operand"), shape=shape, dtype=dtype)
+            for o in operands
+        )
+    except GraphcError as error:
+        error.node = error.node or _call(what, operands)
+        raise
+
+
+def _call(name: str, operands: Sequence[object]) -> str:
+    """``add(f32[N,3], 2.0)``."""
+    shown = (str(o.type) if isinstance(o, Node) else repr(o) for o in operands)
+    return f"{name}({', '.join(shown)})"
 
 
 def layer(

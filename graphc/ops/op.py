@@ -27,11 +27,11 @@ from functools import cached_property
 from typing import Any
 
 from graphc.base.errors import GraphcError
-from graphc.ir.index import Index
+from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Attrs, Node, Operator, register
 from graphc.ir.rewrite import Rule
 from graphc.ir.types import Batch, Dim, TensorType, Type
-from graphc.ops.scalar import Value
+from graphc.ops.scalar import Value, WeighOperations
 
 FAMILIES = (
     "elementwise",
@@ -89,9 +89,9 @@ class Sample:
     """Inputs that drive the generated tests of an op.
 
     types: input types as text. attrs: the node's attributes, every one of them. values: how to
-    draw each input ("normal", "positive", "distinct", "labels:10", "probability", "unit"), one for
-    all or one each. raises: part of the message a bad sample must raise. differentiable: which
-    inputs have a gradient worth checking (None: all floats).
+    draw each input ("normal", "positive", "distinct", "labels:10", "labels:3:10", "probability",
+    "unit"), one for all or one each. raises: part of the message a bad sample must raise.
+    differentiable: which inputs have a gradient worth checking (None: all floats).
     """
 
     types: tuple[str, ...]
@@ -145,7 +145,8 @@ class Op(Operator):
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise GraphcError(
-                f"op {self.name}: no family {self.family!r}", remedy=", ".join(FAMILIES)
+                f"op {self.name}: there is no family {self.family!r}",
+                remedy="families: " + ", ".join(FAMILIES),
             )
         register(self)
 
@@ -162,9 +163,9 @@ class Op(Operator):
         if known is None:
             return
         if attrs.keys() != known.keys():
+            own = f"the attributes {', '.join(sorted(known))}" if known else "no attributes"
             raise GraphcError(
-                f"{self.name} has the attributes {', '.join(sorted(known)) or 'none'}, "
-                f"not {', '.join(sorted(attrs)) or 'none'}",
+                f"{self.name} has {own}, not {', '.join(sorted(attrs)) or 'none'}",
                 remedy="give each of its attributes, and no other",
             )
         wrong = next((n for n in attrs if type(attrs[n]) not in known[n]), None)
@@ -179,7 +180,8 @@ class Op(Operator):
         self._check_attributes(attrs)
         if self.arity is not None and len(inputs) != self.arity:
             raise GraphcError(
-                f"{self.name} takes {self.arity} inputs, not {len(inputs)}",
+                f"{self.name} takes {self.arity} input{'s' if self.arity != 1 else ''}, "
+                f"not {len(inputs)}",
                 remedy="give it that many tensors",
             )
         several = next((i for i in inputs if not isinstance(i, TensorType)), None)
@@ -207,6 +209,23 @@ def op_of(node: Node) -> Op:
 def family_of(node: Node) -> str:
     """The family of a node's op; "input" for inputs."""
     return node.op.family if isinstance(node.op, Op) else "input"
+
+
+def weight_of(node: Node) -> int:
+    """About how many additions one element of an elementwise or created node takes; 0 for others.
+
+    >>> from graphc.ir.text import parse
+    >>> weight_of(parse("graph g(%x: f32[]) { %y = div(%x, %x) : f32[] return %y }").outputs[0])
+    4
+    """
+    if family_of(node) not in ("elementwise", "create"):
+        return 0
+    op, counter = op_of(node), WeighOperations()
+    assert op.body is not None
+    at = [index(Variable(f"i{k}")) for k in range(node.tensor.rank)]
+    place = (tuple(at),) if op.family == "create" else ()
+    op.body(counter, *place, *[None] * len(node.inputs), **node.attrs)
+    return counter.count
 
 
 def common_layout(inputs: Sequence[TensorType]) -> str:

@@ -166,3 +166,16 @@ class CountOperations(Vocabulary):
 
     def position(self, index: Index, dtype: DType) -> Value:
         return None
+
+
+SLOW = {"div": 4, "sqrt": 4, "pow": 40, "exp": 12, "log": 12, "tanh": 16, "sigmoid": 16, "erf": 30}
+
+
+class WeighOperations(CountOperations):
+    """Counts the arithmetic of a body, slow functions by about how many additions they take."""
+
+    def unary(self, name: str, x: Value) -> Value:
+        self.count += SLOW.get(name, 1)
+
+    def binary(self, name: str, x: Value, y: Value) -> Value:
+        self.count += SLOW.get(name, 1)

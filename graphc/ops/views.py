@@ -53,7 +53,7 @@ def broadcast(x: Node, *, shape: Shape, axes: Sequence[int] | None = None) -> No
         broadcast_shapes([x.tensor.shape, shape], "broadcast")
         axes = range(len(shape) - x.tensor.rank, len(shape))
     axes = whole_numbers(axes, "broadcast: axes")
-    if x.tensor.shape == shape:
+    if x.tensor.shape == shape and axes == tuple(range(len(shape))):
         return x
     if x.op.name == "full":
         return full(x.attrs["value"], shape=shape, dtype=x.tensor.dtype)

@@ -149,6 +149,6 @@ def _option(name: str, key: str, text: str, default: Any) -> Any:
         return reader(text)
     except (KeyError, ValueError):
         raise GraphcError(
-            f"pass {name}: option {key}={text!r} is not a {kind.__name__}",
+            f"pass {name}: option {key}={text!r} is not of type {kind.__name__}",
             remedy=f"the default is {key}={default}",
         ) from None

@@ -72,10 +72,10 @@ def value_of(weight: Node, values: Mapping[str, Any], step: str) -> Array:
     found = np.asarray(values[name]) if name in values else np.zeros(0)
     fits = found.shape == weight.tensor.concrete(1) and found.dtype.kind in "fiu"
     if not fits or not np.isfinite(found).all():
-        problem = "not finite" if fits else "not given"
-        shape = f" (an array of shape {list(found.shape)})" if name in values else ""
+        shape = f"given as an array of shape {list(found.shape)} of {found.dtype}"
+        problem = "not finite" if fits else shape if name in values else "not given"
         raise GraphcError(
-            f"{step}: {name} of type {weight.tensor} is {problem}{shape}",
+            f"{step}: {name} of type {weight.tensor} is {problem}",
             remedy="give the trained parameters by name",
         )
     return found

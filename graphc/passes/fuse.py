@@ -20,7 +20,7 @@ from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
-from graphc.ops.op import extent_product, family_of, op_of
+from graphc.ops.op import extent_product, family_of, op_of, weight_of
 from graphc.ops.structure import get
 from graphc.passes.base import Pass
 
@@ -28,9 +28,7 @@ LARGEST_GROUP = 64
 MOST_RESULTS = 4
 MANY_READS = 16
 USUAL_BATCH = 16
-COSTLY = frozenset(
-    {"exp", "log", "tanh", "sigmoid", "erf", "power", "div", "sqrt", "random_uniform"}
-)
+COSTLY = 4  # additions an element: as much as a division
 HEROES = ("reduction", "contraction")
 
 
@@ -198,7 +196,7 @@ class _Fuser:
         stack = [node]
         while stack:
             current = stack.pop()
-            if current.op.name in COSTLY:
+            if weight_of(current) >= COSTLY:
                 return True
             stack.extend(
                 i for i in current.inputs if i not in self.stored and family_of(i) != "input"

@@ -23,8 +23,7 @@ from graphc.ir.types import DType, TensorType
 from graphc.ops.create import full
 from graphc.ops.elementwise import mul
 from graphc.ops.interpret import evaluate
-from graphc.ops.op import Op, family_of, op_of
-from graphc.ops.scalar import CountOperations, Value
+from graphc.ops.op import Op, family_of, op_of, weight_of
 from graphc.ops.views import reshape
 from graphc.passes.base import Pass
 from graphc.passes.view_rules import VIEW_RULES, example
@@ -270,17 +269,6 @@ class Simplify(Pass):
         return RuleSet(rules(self.fastmath)).simplified(graph)
 
 
-class _Weights(CountOperations):
-    """Counts a body's operations, the slow ones by about how many additions they take."""
-
-    def unary(self, name: str, x: Value) -> Value:
-        self.count += SLOW.get(name, 1)
-
-    def binary(self, name: str, x: Value, y: Value) -> Value:
-        self.count += SLOW.get(name, 1)
-
-
-SLOW = {"div": 4, "sqrt": 4, "pow": 40, "exp": 12, "log": 12, "tanh": 16, "sigmoid": 16, "erf": 30}
 FAMILY_COST = {"reduction": 4, "contraction": 100, "layer": 50}
 
 
@@ -305,12 +293,8 @@ def cost(outputs: Iterable[Node]) -> int:
 
 
 def _weight(node: Node) -> int:
-    op = op_of(node)
-    if op.family != "elementwise" or op.body is None:
-        return FAMILY_COST.get(op.family, 0)
-    counter = _Weights()
-    op.body(counter, *[None] * len(node.inputs), **node.attrs)
-    return counter.count
+    family = family_of(node)
+    return weight_of(node) if family == "elementwise" else FAMILY_COST.get(family, 0)
 
 
 def _is_constant(node: Node) -> bool:

@@ -30,7 +30,10 @@ class Owner(ABC):
 
     @abstractmethod
     def children(self) -> Iterator[tuple[str, Owner]]:
-        """The owners inside this one, each with the name it has here."""
+        """The owners inside this one, each with the name it has here.
+
+        What is in an owner without a name ("") is named as if it were in this one.
+        """
 
 
 @dataclass
@@ -75,6 +78,19 @@ class Trace:
         """A tensor of `owner` that is kept between steps but not trained."""
         return self._held(self.states, "state", owner, name, TensorType(dtype, shape), initializer)
 
+    def found(self, owner: Owner, name: str) -> Tensor | None:
+        """The parameter `name` of `owner` if it has been asked for before, for another layer to
+        share.
+        """
+        path = self.paths.get(id(owner))
+        held = self.parameters.get(f"{path}.{name}" if path else name)
+        return None if path is None or held is None else Tensor(held[0])
+
+    def latest(self, state: Tensor) -> Tensor:
+        """`state` after the updates so far: where a layer is used twice, each use counts."""
+        updated = self.updates.get(state.node.attrs["name"])
+        return state if updated is None else Tensor(updated)
+
     def update(self, state: Tensor, value: Tensor) -> None:
         """Sets what `state` is after the step."""
         self.updates[state.node.attrs["name"]] = value.node
@@ -89,6 +105,15 @@ class Trace:
                 f"a penalty of type {value.type}", remedy="reduce it to a float scalar with sum"
             )
         self.penalties.append(value.node)
+
+    def parameters_of(self, owner: Owner) -> dict[str, Tensor]:
+        """The parameters that `owner` and the owners inside it have asked for so far, by name."""
+        paths = {self.paths[inner] for inner in _paths(owner) if inner in self.paths}
+        return {
+            name: Tensor(node)
+            for name, (node, _) in self.parameters.items()
+            if name.rpartition(".")[0] in paths
+        }
 
     def random_key(self) -> tuple[Tensor, int]:
         """(key, stream) for one use of randomness; the key advances with every training step."""
@@ -235,6 +260,10 @@ def _check_inputs(function: Callable[..., Any], count: int) -> None:
         ) from None
 
 
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
+
+
 def _paths(function: object) -> dict[int, str]:
     """id of every owner reachable from `function` -> its dotted path."""
     found: dict[int, str] = {}
@@ -245,6 +274,6 @@ def _paths(function: object) -> dict[int, str]:
             continue
         found[id(owner)] = path
         assert isinstance(owner, Owner)
-        inner = [(f"{path}.{name}" if path else name, child) for name, child in owner.children()]
+        inner = [(_joined(path, name), child) for name, child in owner.children()]
         stack.extend(reversed(inner))
     return found

@@ -12,11 +12,11 @@ from graphc.ir.types import parse_type
 from graphc.ops.contractions import conv2d, conv2d_input_grad, conv2d_weight_grad, matmul
 from graphc.ops.create import full, random_uniform
 from graphc.ops.elementwise import add, exp, mul, relu
-from graphc.ops.losses import softmax
 from graphc.ops.op import Op
 from graphc.ops.optimizers import sgd_update
 from graphc.ops.pooling import avg_pool2d, max_pool2d
 from graphc.ops.reductions import sum
+from graphc.ops.softmax import softmax
 from graphc.ops.structure import fused, get
 from graphc.ops.views import broadcast, reshape, slice, transpose
 

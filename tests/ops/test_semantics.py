@@ -15,8 +15,9 @@ from graphc.ir.types import DType, TensorType
 from graphc.ops import elementwise as e
 from graphc.ops import reductions as r
 from graphc.ops.create import full, iota
-from graphc.ops.losses import log_softmax, softmax, softmax_cross_entropy
+from graphc.ops.losses import softmax_cross_entropy
 from graphc.ops.pooling import avg_pool2d, max_pool2d
+from graphc.ops.softmax import log_softmax, softmax
 from graphc.passes.autodiff import gradients
 
 NAN, INF = float("nan"), float("inf")

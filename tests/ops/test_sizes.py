@@ -16,10 +16,11 @@ from graphc.ops import elementwise as e
 from graphc.ops import pooling as p
 from graphc.ops import views as v
 from graphc.ops.create import full, iota, random_uniform
-from graphc.ops.losses import log_softmax, softmax, softmax_cross_entropy
+from graphc.ops.losses import softmax_cross_entropy
 from graphc.ops.op import Op
 from graphc.ops.reductions import max, mean, sum
 from graphc.ops.regularization import dropout
+from graphc.ops.softmax import log_softmax, softmax
 from graphc.testing.draft import good_samples
 
 BAD = (
