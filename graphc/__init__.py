@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _NAMES = {
+    "EarlyStopping": "graphc.train.early_stopping",
+    "Ensemble": "graphc.train.ensemble",
     "Graph": "graphc.ir.graph",
     "GraphcError": "graphc.base.errors",
     "InternalError": "graphc.base.errors",
+    "LinearSVM": "graphc.train.svm",
     "Model": "graphc.train.model",
     "TensorType": "graphc.ir.types",
     "compile": "graphc.compiler",
+    "compress": "graphc.train.compression",
     "grad": "graphc.passes.autodiff",
     "load": "graphc.train.model",
     "parse": "graphc.ir.text",
@@ -27,10 +31,14 @@ _NAMES = {
 }
 _MODULES = {
     "data": "graphc.train.data",
+    "detection": "graphc.train.detection",
     "inspect": "graphc.inspect",
+    "losses": "graphc.train.losses",
+    "metrics": "graphc.train.metrics",
     "nn": "graphc_nn",
     "optim": "graphc.train.optim",
     "passes": "graphc.passes",
+    "search": "graphc.train.search",
     "testing": "graphc.testing",
     "zoo": "graphc_nn.zoo",
 }
@@ -49,9 +57,17 @@ if TYPE_CHECKING:
     from graphc.passes.autodiff import grad as grad
     from graphc.tracing.trace import trace as trace
     from graphc.train import data as data
+    from graphc.train import detection as detection
+    from graphc.train import losses as losses
+    from graphc.train import metrics as metrics
     from graphc.train import optim as optim
+    from graphc.train import search as search
+    from graphc.train.compression import compress as compress
+    from graphc.train.early_stopping import EarlyStopping as EarlyStopping
+    from graphc.train.ensemble import Ensemble as Ensemble
     from graphc.train.model import Model as Model
     from graphc.train.model import load as load
+    from graphc.train.svm import LinearSVM as LinearSVM
     from graphc_nn import zoo as zoo
 
 

@@ -62,5 +62,12 @@ def load_backend(name: str) -> Backend:
             f"there is no backend named {name!r}", remedy="backends: " + ", ".join(sorted(targets))
         )
     module, _, attribute = targets[name].partition(":")
-    backend: Backend = getattr(importlib.import_module(module), attribute)()
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise GraphcError(
+            f"the backend {name!r} cannot be imported: {error}",
+            remedy=f"install what {module} needs, or choose another backend",
+        ) from error
+    backend: Backend = getattr(found, attribute)()
     return backend

@@ -34,9 +34,10 @@ class Feed:
     def array(self, value: Any) -> Array:
         """`value` as an array of the type; what already is one comes back at once."""
         if type(value) is np.ndarray and value.dtype == self.dtype and value.flags.c_contiguous:
-            if len(value.shape) == len(self.extents) and all(
-                e is None or e == d for e, d in zip(self.extents, value.shape, strict=True)
-            ):
+            shape: tuple[int | None, ...] = value.shape
+            if self.batch_axis == 0 and shape:
+                shape = (None, *shape[1:])
+            if shape == self.extents:
                 return value
         return as_array(self.name, value, self.type)
 
@@ -133,7 +134,8 @@ class Session:
         if len(data) != len(self.data):
             listed = ", ".join(f.name for f in self.data)
             raise GraphcError(
-                f"{len(data)} arrays were given", remedy=f"give one for each of: {listed}"
+                f"{len(data)} arrays were given for {len(self.data)} data inputs",
+                remedy=f"give one for each of: {listed or 'none'}",
             )
         arrays = self.arrays.copy()
         n = fill(self.data, data, arrays)
@@ -195,11 +197,19 @@ def as_array(name: str, value: Any, type: TensorType) -> Array:
     return value  # type: ignore[no-any-return]
 
 
-def _check_held(name: str, array: Array, type: TensorType) -> None:
-    fits = array.dtype == type.dtype.numpy and array.flags.c_contiguous and array.flags.writeable
-    if not fits:
+def _check_held(name: str, array: Any, type: TensorType) -> None:
+    if isinstance(array, np.ndarray):
+        fine = {
+            f"of dtype {array.dtype}": array.dtype == type.dtype.numpy,
+            "not C-contiguous": array.flags.c_contiguous,
+            "read-only": array.flags.writeable,
+        }
+        faults = [fault for fault, holds in fine.items() if not holds]
+    else:
+        faults = [f"a {array.__class__.__name__}"]
+    if faults:
         raise GraphcError(
-            f"{name!r} must be a writable C-contiguous {type.dtype.numpy.name} array to be bound",
-            remedy="pass np.array(value, dtype, order='C')",
+            f"{name!r} is {' and '.join(faults)}, so it cannot be bound as {type}",
+            remedy=f"pass np.array(value, {type.dtype.numpy.name!r}, order='C')",
         )
     check_shape(name, array.shape, type)

@@ -1,92 +1,193 @@
-"""Model files: safetensors, with the forward graph as text in the metadata.
+"""Checkpoints: a training in a file, complete enough to go on with the same bits.
 
-Writing is atomic (a file beside it is renamed over it), reading executes nothing: no pickle, no
-eval. Knows arrays and text, no models.
+A save never destroys the one before it: that lies beside it until the next is on the disk, and is
+taken up where the newer one turns out to be damaged. Knows what is saved, not how it is trained.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import secrets
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-from safetensors.numpy import save_file
 
 from graphc.base.errors import GraphcError
+from graphc.ir.graph import Graph
+from graphc.train import model_file
+from graphc.train.engine import Engine
+from graphc.train.run import Run
+from graphc.train.tensor_file import remove_parts
 
 Array = np.ndarray[Any, Any]
-FORMAT = "graphc"
-VERSION = "1"
+BEST = "best/"  # before the names of the arrays of the best epoch
+SETTINGS = {
+    "network": "another network",
+    "step": "another loss, optimizer, clipping, accumulation or choice of frozen parameters",
+    "data": "other training data",
+    "validation": "other validation data",
+    "batch_size": "another batch size",
+    "seed": "another seed",
+}
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], graph: str) -> None:
-    """Writes tensors and the text of a forward graph to `path`, whatever its extension.
+def settings_of(
+    forward: Graph, step: Graph, data: Iterable[Array], validation: Iterable[Array], **numbers: int
+) -> dict[str, str]:
+    """What must not differ between a training and its resumption, one text for each of SETTINGS."""
+    return {
+        "network": _digest_text(forward),
+        "step": _digest_text(step),
+        "data": _digest(data),
+        "validation": _digest(validation),
+        **{name: str(number) for name, number in numbers.items()},
+    }
 
-    The file is complete or as it was before. Raises GraphcError if it cannot be written.
-    """
-    target = Path(path)
-    metadata = {"format": FORMAT, "version": VERSION, "graph": graph}
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
+
+class Checkpoint:
+    """The file that one training is saved to, and ``.previous`` beside it: the save before."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], engine: Engine, settings: Mapping[str, str]
+    ) -> None:
+        self.path = Path(path)
+        self.previous = self.path.with_name(f"{self.path.name}.previous")
+        self.engine = engine
+        self.settings = dict(settings)
+        self.graph = str(engine.graph("forward"))
+        self.good = False  # whether `path` is known to be whole, so that it may replace `previous`
+
+    def begin(self, *, resume: bool) -> Run:
+        """Where training begins: at the start, or where the file stands if it is to be resumed.
+
+        Raises GraphcError if there is a file that is not to be resumed, or cannot be.
+        """
+        remove_parts(self.path)
+        files = [file for file in (self.path, self.previous) if file.exists()]
+        if not files:
+            return Run()
+        if not resume:
+            raise GraphcError(
+                f"there is a checkpoint already: {str(files[0])!r}",
+                remedy="give resume=True to go on from it, another name, or remove it",
+            )
+        problems: list[str] = []
+        for file in files:
+            try:
+                _, arrays, text = model_file.read(file)
+            except GraphcError as error:
+                problems.append(error.what)
+                continue
+            self.good = file == self.path
+            self._warn(file, problems)
+            return self._restored(file, arrays, text)
+        raise GraphcError(
+            f"no checkpoint can be read: {'; '.join(problems)}",
+            remedy="remove the files to begin anew",
+        )
+
+    def save(self, run: Run) -> None:
+        """Writes where training stands. Raises GraphcError if that cannot be done.
+
+        Then the save before is as it was.
+        """
+        engine = self.engine
+        arrays = dict(engine.arrays)
+        if run.best.arrays is not None:
+            arrays |= {f"{BEST}{name}": array for name, array in run.best.arrays.items()}
+        training = {
+            "settings": self.settings,
+            "run": run.state(),
+            "counts": [engine.steps, engine.updates, engine.pending],
+            "schedules": engine.rates.state(),
+        }
+        model_file.write(
+            self.path,
+            arrays,
+            self.graph,
+            training=json.dumps(training),
+            previous=self.previous if self.good else None,
+        )
+        self.good = True
+
+    def _warn(self, file: Path, problems: list[str]) -> None:
+        if self.good:
+            return
+        reason = problems[0] if problems else f"there is no file {str(self.path)!r}"
+        warnings.warn(f"resuming from the save before, {file.name}: {reason}", stacklevel=5)
+
+    def _restored(self, file: Path, arrays: dict[str, Array], text: str | None) -> Run:
+        """Puts the engine where the file stands."""
+        engine = self.engine
         try:
-            save_file(dict(tensors), part, metadata)
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise GraphcError(
-            f"cannot write {str(path)!r}: {_reason(error)}",
-            remedy="save to a file in a folder that exists and may be written to",
-        ) from error
+            training = json.loads(text or "")
+            saved = dict(training["settings"])
+            best = {n.removeprefix(BEST): a for n, a in arrays.items() if n.startswith(BEST)}
+            run = Run.of(training["run"], best or None)
+            steps, updates, pending = (int(n) for n in training["counts"])
+            if min(steps, updates, pending) < 0:
+                raise ValueError(f"counts {training['counts']}")
+            schedules = [{str(k): float(v) for k, v in s.items()} for s in training["schedules"]]
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise GraphcError(
+                f"{str(file)!r} holds no training to resume: {error!r}",
+                remedy="give the checkpoint of a fit; gc.load reads what model.save wrote",
+            ) from error
+        self._check_settings(file, saved)
+        now = {name: a for name, a in arrays.items() if not name.startswith(BEST)}
+        _check_arrays(file, engine.arrays, now, whole=True)
+        _check_arrays(file, engine.arrays, best, whole=False)
+        engine.rates.restore(schedules)
+        for name, array in now.items():
+            engine.arrays[name][...] = array
+        engine.steps, engine.updates, engine.pending = steps, updates, pending
+        return run
+
+    def _check_settings(self, file: Path, saved: Mapping[str, str]) -> None:
+        for name, complaint in SETTINGS.items():
+            if saved.get(name) != self.settings[name]:
+                figures = ""
+                if name in ("batch_size", "seed"):
+                    figures = f": {saved.get(name)}, not {self.settings[name]}"
+                raise GraphcError(
+                    f"{str(file)!r} was saved with {complaint}{figures}",
+                    remedy="resume with what the training began with, "
+                    "or train to another checkpoint file",
+                )
 
 
-def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Array]]:
-    """(graph text, tensors) of a file that `write` made.
-
-    Raises GraphcError if the file is absent, truncated, or not of this format and version.
-    """
-    target = Path(path)
-    if not target.is_file():
-        exists = target.exists()
+def _check_arrays(
+    file: Path, held: Mapping[str, Array], given: Mapping[str, Array], *, whole: bool
+) -> None:
+    """Raises GraphcError unless all that is given (and, if whole, all that is held) fits."""
+    wrong = [n for n, a in given.items() if n not in held or not _alike(a, held[n])]
+    wrong += [n for n in held if whole and n not in given]
+    if wrong:
         raise GraphcError(
-            f"{str(path)!r} is no file" if exists else f"there is no file {str(path)!r}",
-            remedy="give the path of a file that model.save wrote",
-        )
-    try:
-        with safetensors.safe_open(target, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            _check(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise GraphcError(
-            f"{str(path)!r} ({target.stat().st_size} bytes) cannot be read as safetensors: "
-            f"{_reason(error)}",
-            remedy="it is truncated or no model file: save it again with model.save",
-        ) from error
-    return metadata["graph"], tensors
-
-
-def _check(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
-    if metadata.get("format") != FORMAT or "graph" not in metadata:
-        raise GraphcError(
-            f"{str(path)!r} holds tensors but no graph of graphc "
-            f"(format {metadata.get('format')!r})",
-            remedy="build the network and give the tensors to model.load_params: "
-            "safetensors.numpy.load_file reads them",
-        )
-    if metadata.get("version") != VERSION:
-        raise GraphcError(
-            f"{str(path)!r} is of format version {metadata.get('version')!r}, "
-            f"this graphc reads version {VERSION!r}",
-            remedy="read it with the graphc that wrote it, or a newer one",
+            f"{str(file)!r} does not hold what this training keeps: {wrong[0]!r}",
+            remedy="resume the training that was saved",
         )
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def _alike(one: Array, other: Array) -> bool:
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _digest(arrays: Iterable[Array]) -> str:
+    """The SHA-256 of arrays, their types and shapes."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str}{array.shape};".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def _digest_text(graph: Graph) -> str:
+    """The SHA-256 of a graph's text without the comments, which say the user's lines."""
+    text = re.sub(r"  # [^\n]*", "", str(graph))
+    return hashlib.sha256(text.encode()).hexdigest()

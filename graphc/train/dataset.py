@@ -5,7 +5,7 @@ Knows no file format and no network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,22 @@ Array = np.ndarray[Any, Any]
 
 
 class Dataset:
-    """Samples ``x`` and their targets ``y``, arrays with the same first axis.
+    """Samples ``x`` and their targets ``y``: arrays, or tuples of arrays for a network of several
+    inputs or a loss of several targets. All have the same first axis, the samples.
 
     Raises GraphcError if the lengths differ or there is no sample.
     """
 
     def __init__(self, x: Any, y: Any) -> None:
-        self.x, self.y = np.asarray(x), np.asarray(y)
-        lengths = [a.shape[0] if a.ndim else None for a in (self.x, self.y)]
-        if lengths[0] != lengths[1] or not lengths[0]:
+        self.inputs, self.targets = arrays_of(x), arrays_of(y)
+        self.x: Any = self.inputs if isinstance(x, tuple) else self.inputs[0]
+        self.y: Any = self.targets if isinstance(y, tuple) else self.targets[0]
+        lengths = [a.shape[0] if a.ndim else None for a in (*self.inputs, *self.targets)]
+        if len(set(lengths)) != 1 or not lengths[0] or not self.inputs or not self.targets:
+            inputs, targets = lengths[: len(self.inputs)], lengths[len(self.inputs) :]
             raise GraphcError(
-                f"a data set of {lengths[0] or 'no'} samples and {lengths[1] or 'no'} targets",
-                remedy="give two arrays with the same number of samples, at least one",
+                f"a data set of {_counts(inputs)} samples and {_counts(targets)} targets",
+                remedy="give arrays with the same number of samples, at least one",
             )
 
     @staticmethod
@@ -38,32 +42,30 @@ class Dataset:
         if not isinstance(data, tuple | list) or len(data) != 2:
             raise GraphcError(
                 f"{type(data).__name__} is not a data set",
-                remedy="give a gc.data.Dataset or a pair of arrays (x, y)",
+                remedy="give a gc.data.Dataset or a pair (x, y) of arrays or tuples of arrays",
             )
         return Dataset(*data)
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.inputs[0])
 
     def __repr__(self) -> str:
-        return f"<Dataset of {len(self)}: x {self.x.dtype}{list(self.x.shape[1:])}>"
+        shown = ", ".join(f"{a.dtype}{list(a.shape[1:])}" for a in self.inputs)
+        return f"<Dataset of {len(self)}: x {shown}>"
 
     def batches(
-        self, batch_size: int, seed: int | tuple[int, ...] | None = None
-    ) -> Iterator[tuple[Array, Array]]:
+        self, batch_size: int, seed: int | tuple[int, ...] | None = None, *, first: int = 0
+    ) -> Iterator[tuple[Any, Any]]:
         """(x, y) in batches; the last may be smaller.
 
-        seed: shuffles, the same way for the same seed; None keeps the order. Raises GraphcError for
-        a batch size below 1.
+        seed: shuffles, the same way for the same seed; None keeps the order. first: how many
+        batches to leave out. Raises GraphcError for a batch size below 1.
         """
         check_batch_size(batch_size)
         order = None if seed is None else np.random.default_rng(seed).permutation(len(self))
-        for begin in range(0, len(self), batch_size):
-            if order is None:
-                yield self.x[begin : begin + batch_size], self.y[begin : begin + batch_size]
-            else:
-                chosen = order[begin : begin + batch_size]
-                yield self.x[chosen], self.y[chosen]
+        for begin in range(first * batch_size, len(self), batch_size):
+            chosen: Any = slice(begin, begin + batch_size)
+            yield self.take(chosen if order is None else order[chosen])
 
     def split(self, first: int | float, seed: int | None = None) -> tuple[Dataset, Dataset]:
         """Two data sets, the first of `first` samples (or that share of them, below 1).
@@ -79,10 +81,24 @@ class Dataset:
         order = np.arange(len(self))
         if seed is not None:
             order = np.random.default_rng(seed).permutation(len(self))
-        parts = order[:count], order[count:]
-        return Dataset(self.x[parts[0]], self.y[parts[0]]), Dataset(
-            self.x[parts[1]], self.y[parts[1]]
+        return Dataset(*self.take(order[:count])), Dataset(*self.take(order[count:]))
+
+    def take(self, chosen: Any) -> tuple[Any, Any]:
+        """(x, y) of the chosen samples, in the form they were given in."""
+        x, y = self.x, self.y
+        return (
+            tuple([a[chosen] for a in x]) if isinstance(x, tuple) else x[chosen],
+            tuple([a[chosen] for a in y]) if isinstance(y, tuple) else y[chosen],
         )
+
+
+def arrays_of(value: Any) -> tuple[Array, ...]:
+    """`value` as arrays: a tuple holds several, anything else is one."""
+    return tuple(map(np.asarray, value)) if isinstance(value, tuple) else (np.asarray(value),)
+
+
+def _counts(lengths: Sequence[int | None]) -> str:
+    return " and ".join(str(n or "no") for n in dict.fromkeys(lengths)) or "no"
 
 
 def standardise(train: Any, *others: Any, axes: tuple[int, ...] | None = None) -> tuple[Array, ...]:

@@ -8,7 +8,8 @@ Knows no files, no epochs and no progress.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,71 +21,87 @@ from graphc.ir.types import TensorType
 from graphc.runtime.backend import load_backend
 from graphc.runtime.executable import Executable, Session
 from graphc.tracing.trace import Initializer, Traced, trace_callable
-from graphc.train.graphs import LEARNING_RATE, evaluation_graph, training_graph
+from graphc.train.graphs import LEARNING_RATE, StepOptions, evaluation_graph, training_graph
 from graphc.train.losses import Loss
-from graphc.train.optim import Optimizer
+from graphc.train.optim import Groups, Optimizer
+from graphc.train.parameters import matching
+from graphc.train.rates import Rates
 from graphc.train.storage import Storage
 
 Array = np.ndarray[Any, Any]
+Held = dict[str, tuple[TensorType, Initializer | None]]
 RANDOM_KEY = "random_key"
+APPLY, HOLD = (np.asarray(True),), (np.asarray(False),)
 
 
 class Engine:
     """A network compiled for prediction and, given a loss and an optimiser, for training.
 
     network: a callable on traced tensors, or a forward graph (whose parameters then start at zero).
-    storage: all parameters and states. steps: training steps done. exported: names of what belongs
-    to the network itself (parameters, running averages), in order.
+    types: of its inputs. frozen: patterns of the parameters that are not trained.
+    arrays: all parameters and states, by name. exported: names of what belongs to the network
+    itself (parameters, running averages), in order. steps: training steps done, and updates: those
+    of the optimiser among them. pending: steps since the last update.
     """
 
     def __init__(
         self,
         network: Callable[..., Any] | Graph,
-        type: TensorType | None,
+        types: Sequence[TensorType],
         *,
         loss: Loss | None,
-        optimizer: Optimizer | None,
+        optimizer: Optimizer | Groups | None,
         backend: str,
         seed: int,
         threads: int | None,
+        options: StepOptions,
+        frozen: Sequence[str] = (),
     ) -> None:
         load_backend(backend)
         self.loss = loss
         self.optimizer = optimizer
         self.backend = backend
         self.threads = threads
-        self.steps = 0
+        self.options = options
+        self.steps = self.updates = self.pending = 0
         self.graphs: dict[str, Graph] = {}
         self.executables: dict[str, Executable] = {}
         self._sessions: dict[str, Session] = {}
+        self._training_sessions: dict[str, Session] = {}  # by kind of target: found without delay
         self._traced: Traced | None = None
-        drawn: dict[str, tuple[TensorType, Initializer | None]] = {}
+        held = self._trace(network, types)
+        self.exported = [name for name in held if name != RANDOM_KEY]
+        if loss is not None:
+            loss.target_types(self.graphs["forward"].outputs, "")
+        self.network = Storage({name: type for name, (type, _) in held.items()})
+        self.training = Storage({})
+        self.arrays = dict(self.network.arrays)
+        if optimizer is not None:
+            if isinstance(optimizer, Groups):
+                matching(optimizer.patterns, self.parameters, "Groups")
+            self.set_frozen(matching(frozen, self.parameters, "frozen"))
+        elif frozen or options != StepOptions():
+            raise self._no_optimizer()
+        _draw(self.arrays, {name: initializer for name, (_, initializer) in held.items()}, seed)
+
+    def _trace(self, network: Callable[..., Any] | Graph, types: Sequence[TensorType]) -> Held:
+        """Builds the forward graph; returns what the network holds and how it begins."""
         if isinstance(network, Graph):
             self.graphs["forward"] = network
-            for node in network.inputs:
-                if node.attrs["kind"] != "data":
-                    drawn[node.attrs["name"]] = (node.tensor, None)
-        else:
-            assert type is not None
-            traces = [trace_callable(network, [type], training=False)]
-            self.graphs["forward"] = traces[0].graph("forward")
-            if optimizer is not None:
-                self._traced = trace_callable(network, [type], training=True)
-                traces.append(self._traced)
-            tables = [t.trace.parameters for t in traces] + [t.trace.states for t in traces]
-            for table in tables:
-                for name, (node, initializer) in table.items():
-                    drawn.setdefault(name, (node.tensor, initializer))
-        self.exported = [name for name in drawn if name != RANDOM_KEY]
-        if loss is not None:
-            loss.target_type(self.graphs["forward"].outputs, "")
-        if optimizer is not None:
-            for node in self.graph("train").inputs:
-                if node.attrs["kind"] != "data":
-                    drawn.setdefault(node.attrs["name"], (node.tensor, None))
-        self.storage = Storage({name: type for name, (type, _) in drawn.items()})
-        _draw(self.storage, {name: initializer for name, (_, initializer) in drawn.items()}, seed)
-        self._rate = self._constant_rate()
+            kept = [node for node in network.inputs if node.attrs["kind"] != "data"]
+            return {node.attrs["name"]: (node.tensor, None) for node in kept}
+        traces = [trace_callable(network, types, training=False)]
+        self.graphs["forward"] = traces[0].graph("forward")
+        if self.optimizer is not None:
+            self._traced = trace_callable(network, types, training=True)
+            traces.append(self._traced)
+        held: Held = {}
+        for table in [t.trace.parameters for t in traces] + [t.trace.states for t in traces]:
+            for name, (node, initializer) in table.items():
+                held.setdefault(name, (node.tensor, initializer))
+        return held
+
+    # -- graphs and what is compiled from them -----------------------------------------------------
 
     def graph(self, name: str) -> Graph:
         """The graph "forward", "train" or "evaluate", or the last two with the kind of target."""
@@ -92,17 +109,12 @@ class Engine:
             return self.graphs[name]
         task, _, kind = name.partition("_")
         kind = f"_{kind}" if kind else ""
-        loss = self._loss()
         if task == "evaluate":
-            self.graphs[name] = evaluation_graph(self.graphs["forward"], loss, kind)
-            return self.graphs[name]
-        if self.optimizer is None or self._traced is None:
-            raise GraphcError(
-                "the model has no optimizer",
-                remedy="give gc.Model an optimizer, say optimizer=optim.SGD(0.05, momentum=0.9)",
-            )
-        self.graphs[name] = training_graph(self._traced, loss, self.optimizer, kind)
-        return self.graphs[name]
+            built = evaluation_graph(self.graphs["forward"], self._loss(), kind)
+        else:
+            built = self._training_graph(kind, self.options)
+        self.graphs[name] = built
+        return built
 
     def executable(self, name: str) -> Executable:
         """The compiled graph of that name; compiled the first time it is asked for."""
@@ -111,27 +123,82 @@ class Engine:
         return self.executables[name]
 
     def session(self, name: str) -> Session:
-        """The compiled graph of that name, bound to the storage."""
+        """The compiled graph of that name, bound to the arrays."""
         found = self._sessions.get(name)
         if found is None:
-            found = self._sessions[name] = self.executable(name).bind(self.storage.arrays)
+            found = self._sessions[name] = self.executable(name).bind(self.arrays)
         return found
 
-    def advance(self, kind: str, x: Any, target: Any) -> tuple[float, Array | None]:
+    def _training_graph(self, kind: str, options: StepOptions) -> Graph:
+        loss = self._loss()
+        if self.optimizer is None or self._traced is None:
+            raise self._no_optimizer()
+        return training_graph(self._traced, loss, self.optimizer, kind, options)
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def advance(
+        self, kind: str, inputs: Sequence[Any], targets: Sequence[Any], *, last: bool = False
+    ) -> tuple[float, Array | None]:
         """One training step on checked targets.
 
-        Returns the loss and, if the loss classifies, the scores. If the loss is not finite nothing
-        has changed and the step does not count.
+        last: the optimiser updates even if more batches could still be accumulated. Returns the
+        loss and, if the loss classifies, the scores. If the loss is not finite nothing has changed
+        and the step does not count.
         """
-        session = self._sessions.get(f"train{kind}") or self.session(f"train{kind}")
-        rate = self._rate if self._rate is not None else self._scheduled_rate()
-        results = session(x, target, rate)
+        session = self._training_sessions.get(kind) or self._training_session(kind)
+        rates = self.rates.constant or self.rates(self.updates)
+        applies = True
+        if self.options.accumulate > 1:
+            applies = last or self.pending + 1 >= self.options.accumulate
+            rates += APPLY if applies else HOLD
+        results = session(*inputs, *targets, *rates)
         loss = float(results[0])
         if math.isfinite(loss):
             self.steps += 1
+            self.updates += applies
+            self.pending = 0 if applies else self.pending + 1
         return loss, results[1] if len(results) > 1 else None
 
-    def checked(self, y: Any) -> tuple[str, Any]:
+    def _training_session(self, kind: str) -> Session:
+        found = self._training_sessions[kind] = self.session(f"train{kind}")
+        return found
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters that training could change, in order."""
+        return [] if self._traced is None else list(self._traced.trace.parameters)
+
+    def set_frozen(self, names: frozenset[str]) -> None:
+        """Trains the other parameters from now on; what the optimiser kept starts at zero again.
+
+        Raises GraphcError if none is left; then nothing has changed.
+        """
+        options = replace(self.options, frozen=names)
+        graph = self._training_graph("", options)
+        assert self.optimizer is not None
+        kept = {
+            node.attrs["name"]: node.tensor
+            for node in graph.inputs
+            if node.attrs["kind"] != "data" and node.attrs["name"] not in self.network.arrays
+        }
+        trained = [name for name in self.parameters if name not in names]
+        dtype = next(
+            i.tensor.dtype for i in graph.inputs if i.attrs["name"].startswith(LEARNING_RATE)
+        )
+        rates = Rates(self.optimizer.groups(trained), dtype.numpy)
+        self.options, self.rates, self.pending = options, rates, 0
+        self.training = Storage(kept)
+        self.arrays = self.network.arrays | self.training.arrays
+        for table in (self.graphs, self.executables, self._sessions):
+            for name in [name for name in table if name.startswith("train")]:
+                del table[name]
+        self._training_sessions.clear()
+        self.graphs["train"] = graph
+
+    # -- targets -----------------------------------------------------------------------------------
+
+    def checked(self, y: Any) -> tuple[str, tuple[Array, ...]]:
         """(kind, targets) for what the user fed.
 
         Raises GraphcError without a loss and for targets that do not fit.
@@ -150,26 +217,35 @@ class Engine:
             )
         return self.loss
 
-    def _constant_rate(self) -> Array | None:
-        """The learning rate as an array, if it does not depend on the step."""
-        if self.optimizer is None or callable(self.optimizer.lr):
-            return None
-        return self._rate_array(self.optimizer.rate(0))
+    def _no_optimizer(self) -> GraphcError:
+        return GraphcError(
+            "the model has no optimizer",
+            remedy="give gc.Model an optimizer, say optimizer=optim.SGD(0.05, momentum=0.9)",
+        )
 
-    def _scheduled_rate(self) -> Array:
-        assert self.optimizer is not None
-        return self._rate_array(self.optimizer.rate(self.steps))
+    # -- memory ------------------------------------------------------------------------------------
 
-    def _rate_array(self, rate: float) -> Array:
-        dtype = self.graph("train").input_named(LEARNING_RATE).tensor.dtype
-        return np.asarray(rate, dtype.numpy)
+    def snapshot(self) -> tuple[Array, Array]:
+        """A copy of all parameters and states, for `restore`."""
+        return self.network.snapshot(), self.training.snapshot()
+
+    def restore(self, snapshot: tuple[Array, Array]) -> None:
+        """Everything as it was when `snapshot` was taken."""
+        self.network.restore(snapshot[0])
+        self.training.restore(snapshot[1])
+
+    def not_finite(self) -> str | None:
+        """The name of a parameter or state that holds nan or infinity; None if all are finite."""
+        return self.network.not_finite() or self.training.not_finite()
 
 
-def _draw(storage: Storage, initializers: dict[str, Initializer | None], seed: int) -> None:
-    """Fills the storage from the seed; what has no initialiser stays zero."""
+def _draw(
+    arrays: Mapping[str, Array], initializers: Mapping[str, Initializer | None], seed: int
+) -> None:
+    """Fills the arrays from the seed; what has no initialiser stays zero."""
     generator = np.random.default_rng(seed)
     for name, initializer in initializers.items():
-        array = storage.arrays[name]
+        array = arrays[name]
         if initializer is None:
             continue
         value = np.asarray(initializer(array.shape, generator))

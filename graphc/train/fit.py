@@ -1,4 +1,4 @@
-"""The fit loop: epochs of shuffled batches, validation, progress, nan, and Ctrl-C.
+"""The fit loop: epochs of shuffled batches, validation, progress, checkpoints, nan, and Ctrl-C.
 
 Ctrl-C is put off while a step runs, so the weights are always those of a finished step. A loss that
 is not finite stops training with good weights in place. Knows no graphs and no compiler.
@@ -7,162 +7,252 @@ is not finite stops training with good weights in place. Knows no graphs and no 
 from __future__ import annotations
 
 import math
-import signal
-import threading
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from graphc.base.errors import GraphcError
-from graphc.ir.graph import Graph
 from graphc.runtime.executable import as_array
-from graphc.train.dataset import Dataset, check_batch_size
+from graphc.train.checkpoint import Checkpoint, settings_of
+from graphc.train.dataset import Dataset, arrays_of, check_batch_size
+from graphc.train.early_stopping import EarlyStopping
 from graphc.train.engine import Engine
-from graphc.train.graphs import TARGET
+from graphc.train.graphs import TARGET, numbered
 from graphc.train.history import Epoch, History
+from graphc.train.interrupts import Shield
 from graphc.train.metrics import predicted_classes
 from graphc.train.progress import Progress
+from graphc.train.run import Run
 
+Array = np.ndarray[Any, Any]
 Evaluate = Callable[[Any, Any], dict[str, float]]
+Augment = Callable[[Any, np.random.Generator], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asked of a `fit`; see `Model.fit`. Raises GraphcError for bad values."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    progress: Progress
+    augment: Augment | None = None
+    early_stopping: EarlyStopping | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
+        epochs, every = self.epochs, self.checkpoint_every
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+            raise GraphcError(f"epochs {epochs!r}", remedy="give a whole number of at least 0")
+        if every is not None and (
+            not isinstance(every, int) or isinstance(every, bool) or every < 1
+        ):
+            raise GraphcError(f"checkpoint_every {every!r}", remedy="give a number of steps")
+        if self.checkpoint is None and (self.resume or every is not None):
+            asked = "resume=True" if self.resume else f"checkpoint_every={every}"
+            raise GraphcError(f"{asked} without a checkpoint", remedy='give checkpoint="run.ckpt"')
+        if self.augment is not None and not callable(self.augment):
+            raise GraphcError(
+                f"augment {self.augment!r}", remedy="give a function of (x, generator)"
+            )
+        if not isinstance(self.early_stopping, EarlyStopping | None):
+            raise GraphcError(
+                f"early_stopping {self.early_stopping!r}",
+                remedy="give gc.EarlyStopping(patience=5), for example",
+            )
 
 
 def fit(
-    engine: Engine,
-    train: Dataset,
-    validation: Dataset | None,
-    *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    progress: Progress,
-    evaluate: Evaluate,
+    engine: Engine, train: Dataset, validation: Dataset | None, plan: Plan, evaluate: Evaluate
 ) -> History:
     """Trains `engine` in place.
 
-    Raises GraphcError for data that does not fit, and when a loss is not finite: the message names
-    epoch and step, and the weights are the last good ones.
+    Raises GraphcError for data that does not fit, for a checkpoint that cannot be written or
+    resumed, and when a loss is not finite: the message names epoch and step, and the weights are
+    the last good ones.
     """
-    check_batch_size(batch_size)
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
-        raise GraphcError(f"epochs {epochs!r}", remedy="give a whole number of at least 0")
-    kind, data = _prepared(engine, train)
-    loop = _Loop(engine, kind, data, batch_size, progress)
-    history = History()
-    with _ShieldedSteps() as shield:
+    _check_validation(engine, validation, plan)
+    kind, data = _prepared(engine, train, convert=plan.augment is None)
+    run, checkpoint = Run(), None
+    if plan.checkpoint is not None:
+        settings = settings_of(
+            engine.graph("forward"),
+            engine.graph(f"train{kind}"),
+            (*train.inputs, *train.targets),
+            () if validation is None else (*validation.inputs, *validation.targets),
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+        )
+        checkpoint = Checkpoint(plan.checkpoint, engine, settings)
+        run = checkpoint.begin(resume=plan.resume)
+    with Shield() as shield:
+        loop = _Loop(engine, kind, data, validation, plan, evaluate, shield, checkpoint, run)
         try:
-            for number in range(1, epochs + 1):
-                progress.epoch_begin(number, epochs, -(-len(data) // batch_size))
-                record = loop.epoch(number, (seed, number), shield)
-                if validation is not None:
-                    found = evaluate(validation.x, validation.y)
-                    record = replace(
-                        record,
-                        validation_loss=found["loss"],
-                        validation_accuracy=found.get("accuracy"),
-                    )
-                history.epochs.append(record)
-                progress.epoch_end(record)
+            loop.train()
         except KeyboardInterrupt:
-            history.interrupted = True
-            progress.interrupted(loop.number, loop.step)
+            run.history.interrupted = True
+            plan.progress.interrupted(run.epoch, run.step)
+            loop.save()
         finally:
-            progress.close()
-    return history
+            plan.progress.close()
+    return run.history
 
 
-def _prepared(engine: Engine, data: Dataset) -> tuple[str, Dataset]:
-    """The data checked once and in the dtypes of the graph, so that no step converts again."""
+def _check_validation(engine: Engine, validation: Dataset | None, plan: Plan) -> None:
+    """Raises GraphcError if something needs figures that there will not be."""
+    if validation is None and engine.rates.observing:
+        raise GraphcError(
+            "the learning rate follows the validation loss, and there is no validation data",
+            remedy="give fit validation=(x, y)",
+        )
+    rule = plan.early_stopping
+    if rule is not None:
+        loss = None if validation is None else 0.0
+        rule.figure(Epoch(0, 0.0, None, loss, loss if engine.classifies else None, 0.0, 0))
+
+
+def _prepared(engine: Engine, data: Dataset, *, convert: bool) -> tuple[str, Dataset]:
+    """The data checked once and in the dtypes of the graph, so that no step converts again.
+
+    convert: the inputs too; what an augmentation has yet to turn into the network's stays as it is.
+    """
     kind, targets = engine.checked(data.y)
-    graph: Graph = engine.graph(f"train{kind}")
-    source = graph.inputs[0]
-    x = as_array(str(source.attrs["name"]), data.x, source.tensor)
-    return kind, Dataset(x, as_array(TARGET, targets, graph.input_named(TARGET).tensor))
+    graph = engine.graph(f"train{kind}")
+    names = numbered(TARGET, len(targets))
+    y = tuple(
+        as_array(name, target, graph.input_named(name).tensor)
+        for name, target in zip(names, targets, strict=True)
+    )
+    inputs = [i for i in engine.graphs["forward"].inputs if i.attrs["kind"] == "data"]
+    if not convert:
+        return kind, Dataset(data.x, y)
+    if len(data.inputs) != len(inputs):
+        raise GraphcError(
+            f"{len(data.inputs)} arrays for a network of {len(inputs)} inputs",
+            remedy="give a tuple with an array for each",
+        )
+    x = tuple(
+        as_array(str(node.attrs["name"]), array, node.tensor)
+        for node, array in zip(inputs, data.inputs, strict=True)
+    )
+    return kind, Dataset(x, y)
 
 
 @dataclass
 class _Loop:
-    """Where training stands: the epoch's number and the steps done in it."""
+    """A training under way; `run` says where it stands."""
 
     engine: Engine
     kind: str
     data: Dataset
-    batch_size: int
-    progress: Progress
-    number: int = 0
-    step: int = 0
+    validation: Dataset | None
+    plan: Plan
+    evaluate: Evaluate
+    shield: Shield
+    checkpoint: Checkpoint | None
+    run: Run
 
-    def epoch(self, number: int, seed: tuple[int, int], shield: _ShieldedSteps) -> Epoch:
-        """One pass over the data and its record, without validation."""
-        self.number, self.step = number, 0
-        good = None if self.engine.storage.not_finite() else self.engine.storage.snapshot()
-        begin = time.perf_counter()
-        total = correct = 0.0
-        seen = 0
-        accuracy: float | None = None
-        for x, y in self.data.batches(self.batch_size, seed):
+    def train(self) -> None:
+        """Every epoch that is still to do; then the best weights, if early stopping keeps them."""
+        run, plan = self.run, self.plan
+        while not self.over:
+            plan.progress.epoch_begin(run.epoch, plan.epochs, -(-len(self.data) // plan.batch_size))
+            record = self.validated(self.epoch())
+            with self.shield:
+                self.note(record)
+                if plan.checkpoint_every is None or self.over:
+                    self.save()
+            plan.progress.epoch_end(record)
+        if plan.early_stopping is not None:
+            run.history.stopped_early = run.epoch <= plan.epochs
+            for name, array in (run.best.arrays or {}).items():
+                self.engine.arrays[name][...] = array
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done, or one too many has brought no improvement."""
+        rule, done = self.plan.early_stopping, self.run.epoch - 1
+        stalled = rule is not None and done - self.run.best.epoch >= rule.patience
+        return done >= self.plan.epochs or stalled
+
+    def epoch(self) -> Epoch:
+        """The rest of one pass over the data and its record, without validation."""
+        engine, run, plan, shield = self.engine, self.run, self.plan, self.shield
+        classifies = engine.classifies
+        good = None if engine.not_finite() else engine.snapshot()
+        steps = -(-len(self.data) // plan.batch_size)
+        begin = time.perf_counter() - run.seconds
+        batches = self.data.batches(plan.batch_size, (plan.seed, run.epoch), first=run.step)
+        for x, y in batches:
+            inputs = x if plan.augment is None else self.augmented(x)
             with shield:
-                loss, scores = self.engine.advance(self.kind, x, y)
-                self.step += 1
-            if not math.isfinite(loss):
-                self._stop(loss, good)
-            seen += len(x)
-            total += loss * len(x)
-            if scores is not None:
-                correct += np.count_nonzero(predicted_classes(scores) == predicted_classes(y))
-                accuracy = correct / seen
-            self.progress.step(self.step, total / seen, accuracy, seen)
-        seconds = time.perf_counter() - begin
-        return Epoch(number, total / seen, accuracy, None, None, seconds, seen)
+                last = run.step + 1 == steps
+                loss, scores = engine.advance(self.kind, inputs, y, last=last)
+                run.step += 1
+                if not math.isfinite(loss):
+                    self.stop(loss, good)
+                samples = len(y[0])
+                run.seen += samples
+                run.loss_sum += loss * samples
+                run.seconds = time.perf_counter() - begin
+                if scores is not None:
+                    right = predicted_classes(scores) == predicted_classes(y[0])
+                    run.correct += int(np.count_nonzero(right))
+                if plan.checkpoint_every and engine.steps % plan.checkpoint_every == 0:
+                    self.save()
+            accuracy = run.correct / run.seen if classifies else None
+            plan.progress.step(run.step, run.loss, accuracy, run.seen)
+        accuracy = run.correct / run.seen if classifies else None
+        rates = engine.rates.numbers(max(engine.updates - 1, 0))
+        return Epoch(run.epoch, run.loss, accuracy, None, None, run.seconds, run.seen, rates)
 
-    def _stop(self, loss: float, good: np.ndarray[Any, Any] | None) -> None:
-        """Raises the error for a loss that is not finite, with good weights in place."""
-        wrong = self.engine.storage.not_finite()
-        kept = "the weights are those of the step before"
-        if wrong is not None and good is not None:
-            self.engine.storage.restore(good)
-            kept = f"{wrong!r} was not finite either, so the weights are those before the epoch"
-        raise GraphcError(
-            f"the loss is {loss} in epoch {self.number}, step {self.step}: {kept}",
-            remedy="lower the learning rate, or look for nan or very large values in the data",
+    def augmented(self, x: Any) -> tuple[Array, ...]:
+        """What is trained on instead of the batch `x`, the same for the same seed and step."""
+        assert self.plan.augment is not None
+        place = (self.plan.seed, self.run.epoch, self.run.step + 1)
+        return arrays_of(self.plan.augment(x, np.random.default_rng(place)))
+
+    def validated(self, record: Epoch) -> Epoch:
+        """The record with the validation figures."""
+        if self.validation is None:
+            return record
+        found = self.evaluate(self.validation.x, self.validation.y)
+        return replace(
+            record, validation_loss=found["loss"], validation_accuracy=found.get("accuracy")
         )
 
+    def note(self, record: Epoch) -> None:
+        """What follows from an epoch: the best so far, the next learning rate, the next epoch."""
+        if self.plan.early_stopping is not None:
+            held = {name: self.engine.arrays[name] for name in self.engine.exported}
+            self.run.best.take(record, self.plan.early_stopping, held)
+            self.run.history.best_epoch = self.run.best.epoch or None
+        if record.validation_loss is not None:
+            self.engine.rates.observe(record.validation_loss)
+        self.run.next_epoch(record)
 
-class _ShieldedSteps:
-    """Puts Ctrl-C off while a step runs.
+    def save(self) -> None:
+        """Writes the checkpoint, if there is one to write."""
+        if self.checkpoint is not None:
+            with self.shield:
+                self.checkpoint.save(self.run)
 
-    The outer ``with`` (in `fit`) installs the handler, inner ones shield a step. Outside the main
-    thread, or where the program has its own handler, it leaves everything as it is.
-    """
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.pending = False
-        self.installed = False
-
-    def __enter__(self) -> _ShieldedSteps:
-        self.depth += 1
-        if self.depth == 1:
-            self.installed = (
-                threading.current_thread() is threading.main_thread()
-                and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            )
-            if self.installed:
-                signal.signal(signal.SIGINT, self._arrived)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.depth -= 1
-        if self.depth == 0 and self.installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.pending:
-            self.pending = False
-            raise KeyboardInterrupt
-
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
-        if self.depth < 2:
-            raise KeyboardInterrupt
-        self.pending = True
+    def stop(self, loss: float, good: tuple[Array, Array] | None) -> None:
+        """Raises the error for a loss that is not finite, with good weights in place."""
+        wrong = self.engine.not_finite()
+        kept = "the weights are those of the step before"
+        if wrong is not None and good is not None:
+            self.engine.restore(good)
+            kept = f"{wrong!r} was not finite either, so the weights are those before the epoch"
+        raise GraphcError(
+            f"the loss is {loss} in epoch {self.run.epoch}, step {self.run.step}: {kept}",
+            remedy="lower the learning rate, or look for nan or very large values in the data",
+        )

@@ -12,6 +12,7 @@ class Epoch:
     number: from 1. loss: mean over the samples, as they were trained on. accuracy: share of samples
     that were classified right at that moment; None if the loss does not classify. The validation
     figures are None without validation data. seconds: of training, validation not included.
+    learning_rates: of each group of parameters (one, if there are no groups) in the last step.
     """
 
     number: int
@@ -21,14 +22,21 @@ class Epoch:
     validation_accuracy: float | None
     seconds: float
     samples: int
+    learning_rates: tuple[float, ...] = ()
 
 
 @dataclass
 class History:
-    """Every finished epoch of a `fit`, and whether Ctrl-C ended it."""
+    """Every finished epoch of a `fit`, those before it was resumed included.
+
+    interrupted: whether Ctrl-C ended it. stopped_early: whether early stopping did. best_epoch: the
+    number of the best one, if early stopping watched.
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
+    stopped_early: bool = False
+    best_epoch: int | None = None
 
     @property
     def loss(self) -> list[float]:
@@ -49,6 +57,11 @@ class History:
     def validation_accuracy(self) -> list[float | None]:
         """Validation accuracy after each epoch."""
         return [e.validation_accuracy for e in self.epochs]
+
+    @property
+    def learning_rates(self) -> list[tuple[float, ...]]:
+        """The learning rate of each group of parameters in each epoch's last step."""
+        return [e.learning_rates for e in self.epochs]
 
     @property
     def seconds(self) -> list[float]:

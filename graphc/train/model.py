@@ -8,56 +8,70 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
+from graphc.ir.node import Node
 from graphc.ir.text import parse
 from graphc.ir.types import TensorType, parse_type
 from graphc.runtime.executable import Executable
-from graphc.train import checkpoint
+from graphc.train import model_file
 from graphc.train.dataset import Dataset
+from graphc.train.early_stopping import EarlyStopping
 from graphc.train.engine import Engine
-from graphc.train.fit import fit
+from graphc.train.fit import Augment, Plan, fit
+from graphc.train.graphs import StepOptions
 from graphc.train.history import History
-from graphc.train.losses import loss_from
+from graphc.train.losses import Loss, TargetType, loss_from
 from graphc.train.metrics import accuracy
-from graphc.train.optim import Optimizer
+from graphc.train.optim import Groups, Optimizer
+from graphc.train.parameters import LoadReport, load_into, matching
 from graphc.train.progress import Progress, progress_from
 
 Array = np.ndarray[Any, Any]
+InputType = str | TensorType | Sequence[str | TensorType] | None
 LARGEST_BATCH = 1024
-IGNORED_SUFFIX = ".num_batches_tracked"  # PyTorch counts batches; nothing here reads that
 
 
 class Model:
     """A network compiled to predict and, given a loss and an optimiser, to train.
 
     net: a network (`graphc.nn`), any callable on traced tensors, or a graph (to predict only).
-    type_text: the type of its input, such as "f32[N,1,32,32]". loss: "cross_entropy" (logits
-    [N,classes] against class numbers i32[N] or probabilities), "mse", or a function of (output,
-    target) on traced tensors, with target_type such as "f32[N,10]". optimizer: from `graphc.optim`.
-    seed: of the initial weights and of dropout. threads: all cores by default. Raises GraphcError
-    for anything that does not fit.
+    input_type: the type of its input, such as "f32[N,1,32,32]", or a tuple of types for several
+    inputs; x is then a tuple of arrays. loss: "cross_entropy" (logits [N,classes] against class
+    numbers i32[N] or probabilities) or another name, a loss of `graphc.losses`, or a function of
+    (output, target) on traced tensors, with target_type such as "f32[N,10]"; several targets have a
+    tuple of types, and y is then a tuple of arrays. optimizer: from `graphc.optim`. seed: of the
+    initial weights and of dropout. threads: all cores by default.
+
+    frozen: patterns of parameter names, such as "0.*": those are not trained. clip_norm: all
+    gradients are scaled so that together they have at most this norm. clip_value: each element of a
+    gradient is put into +-clip_value. accumulate: how many batches one update averages over.
+    Raises GraphcError for anything that does not fit.
     """
 
     def __init__(
         self,
         net: Callable[..., Any] | Graph,
-        type_text: str | TensorType | None = None,
-        loss: str | Callable[..., Any] | None = None,
-        optimizer: Optimizer | None = None,
+        input_type: InputType = None,
+        loss: str | Loss | Callable[..., Any] | None = None,
+        optimizer: Optimizer | Groups | None = None,
         backend: str = "llvm",
         seed: int = 0,
         threads: int | None = None,
         *,
-        target_type: str | TensorType | None = None,
+        target_type: TargetType = None,
+        frozen: Sequence[str] = (),
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
     ) -> None:
-        _check_network(net, type_text, loss)
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
+        types = _checked_network(net, input_type, loss)
+        if not isinstance(optimizer, Optimizer | Groups | None):
             raise GraphcError(
                 f"{optimizer!r} is not an optimizer", remedy="give optim.SGD(0.05), for example"
             )
@@ -66,27 +80,31 @@ class Model:
         self.seed = _checked_seed(seed)
         self._engine = Engine(
             net,
-            parse_type(type_text) if isinstance(type_text, str) else type_text,
+            types,
             loss=None if loss is None else loss_from(loss, target_type),
             optimizer=optimizer,
             backend=backend,
             seed=self.seed,
             threads=threads,
+            options=StepOptions(clip_norm=clip_norm, clip_value=clip_value, accumulate=accumulate),
+            frozen=_patterns(frozen),
         )
+        self._data = [i for i in self.graphs["forward"].inputs if i.attrs["kind"] == "data"]
 
     # -- training ----------------------------------------------------------------------------------
 
     def step(self, x: Any, y: Any) -> float:
         """One training step on one batch of any size; returns its loss.
 
-        Raises GraphcError for arrays that do not fit, labels out of range, and a loss that is not
-        finite; in each case nothing has changed.
+        With `accumulate` every so many steps update the parameters. Raises GraphcError for arrays
+        that do not fit, labels out of range, and a loss that is not finite; in each case nothing
+        has changed.
         """
         engine = self._engine
         kind, targets = engine.checked(y)
-        loss, _ = engine.advance(kind, x, targets)
+        loss, _ = engine.advance(kind, self._inputs(x), targets)
         if not math.isfinite(loss):
-            wrong = engine.storage.not_finite()
+            wrong = engine.not_finite()
             raise GraphcError(
                 f"the loss is {loss} at step {engine.steps + 1}: "
                 + (f"{wrong!r} is not finite" if wrong else "the step has changed nothing"),
@@ -102,33 +120,79 @@ class Model:
         validation: Dataset | tuple[Any, Any] | None = None,
         seed: int | None = None,
         progress: Progress | str | None = "auto",
+        *,
+        augment: Augment | None = None,
+        early_stopping: EarlyStopping | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
     ) -> History:
         """Trains on every sample once an epoch, shuffled anew each time.
 
-        train, validation: a `Dataset` or a pair of arrays; a last smaller batch is used. seed: of
-        the shuffling, the model's by default. progress: "auto" (a live bar on a terminal, one line
-        an epoch elsewhere), "bar", "lines", None (silent), or a `Progress`. Ctrl-C ends it with the
-        weights of the last finished step and ``history.interrupted`` set. Raises GraphcError for
-        data that does not fit and for a loss that is not finite (with the last good weights kept).
+        train, validation: a `Dataset` or a pair (x, y); a last smaller batch is used. seed: of the
+        shuffling and the augmentation, the model's by default. progress: "auto" (a live bar on a
+        terminal, one line an epoch elsewhere), "bar", "lines", None (silent), or a `Progress`.
+
+        augment: ``augment(x, generator)`` gives what is trained on instead of x, a batch as the
+        data set has it. early_stopping: an `EarlyStopping`. checkpoint: a file that training is
+        saved to, after every epoch or after `checkpoint_every` steps, and when it ends. resume: go
+        on from that file; if it does not exist, training begins anew. A training that was resumed
+        gives the same bits as one that was never interrupted.
+
+        Ctrl-C ends it with the weights of the last finished step and ``history.interrupted`` set.
+        Raises GraphcError for data that does not fit, for a loss that is not finite (with the last
+        good weights kept), and for a checkpoint that cannot be written, read, or does not belong to
+        this training.
         """
         self._engine.graph("train")
         return fit(
             self._engine,
             Dataset.of(train),
             None if validation is None else Dataset.of(validation),
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=self.seed if seed is None else _checked_seed(seed),
-            progress=progress_from(progress),
-            evaluate=self.evaluate,
+            Plan(
+                epochs=epochs,
+                batch_size=batch_size,
+                seed=self.seed if seed is None else _checked_seed(seed),
+                progress=progress_from(progress),
+                augment=augment,
+                early_stopping=early_stopping,
+                checkpoint=checkpoint,
+                checkpoint_every=checkpoint_every,
+                resume=resume,
+            ),
+            self.evaluate,
         )
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The names of the parameters that are not trained."""
+        frozen = self._engine.options.frozen
+        return tuple(name for name in self._engine.parameters if name in frozen)
+
+    def freeze(self, *patterns: str) -> None:
+        """Trains the parameters that `patterns` mean no longer: no gradient is computed for them.
+
+        "0.*" means "0.weight" and "0.bias". Running averages still follow the data. What the
+        optimiser has kept (momentum, accumulated gradients) starts at zero again. Raises
+        GraphcError for a pattern that means nothing, and if no parameter is left to train.
+        """
+        engine = self._engine
+        engine.graph("train")
+        engine.set_frozen(engine.options.frozen | matching(patterns, engine.parameters, "freeze"))
+
+    def unfreeze(self, *patterns: str) -> None:
+        """Trains the parameters that `patterns` mean again; the contrary of `freeze`."""
+        engine = self._engine
+        engine.graph("train")
+        engine.set_frozen(engine.options.frozen - matching(patterns, engine.parameters, "unfreeze"))
 
     # -- prediction --------------------------------------------------------------------------------
 
     def predict(self, x: Any) -> Any:
         """The network's output (a tuple if there are several) for a batch of any size."""
         session = self._engine.session("forward")
-        results = [session(part) for part in self._parts(np.asarray(x))]
+        arrays = [np.asarray(a) for a in self._inputs(x)]
+        results = [session(*part) for part in self._parts(arrays, self._data)]
         joined = results[0]
         if len(results) > 1:
             joined = tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
@@ -142,26 +206,50 @@ class Model:
         """
         engine = self._engine
         kind, targets = engine.checked(y)
-        data = Dataset(x, targets)
+        graph = engine.graph(f"evaluate{kind}")
         session = engine.session(f"evaluate{kind}")
-        total, scores = 0.0, []
-        parts = zip(self._parts(data.x), self._parts(data.y), strict=True)
-        for samples, expected in parts:
-            loss, *outputs = session(samples, expected)
-            total += float(loss) * len(samples)
+        arrays = [np.asarray(a) for a in (*self._inputs(x), *targets)]
+        fed = [node for node in graph.inputs if node.attrs["kind"] == "data"]
+        total, samples, scores = 0.0, 0, []
+        for part in self._parts(arrays, fed):
+            loss, *outputs = session(*part)
+            count = next((len(a) for a, i in zip(part, fed, strict=True) if _is_batch(i)), 1)
+            total += float(loss) * count
+            samples += count
             scores.append(outputs[0])
-        found = {"loss": total / len(data)}
+        found = {"loss": total / samples}
         if engine.classifies:
-            found["accuracy"] = accuracy(np.concatenate(scores), data.y)
+            found["accuracy"] = accuracy(np.concatenate(scores), targets[0])
         return found
 
-    def _parts(self, array: Array) -> list[Array]:
-        """`array` in batches of bounded size, so that memory does not grow with the data."""
-        forward = self._engine.graphs["forward"]
-        batched = all(node.tensor.batch_axis == 0 for node in (forward.inputs[0], *forward.outputs))
-        if not batched or array.ndim == 0 or len(array) <= LARGEST_BATCH:
-            return [array]
-        return [array[k : k + LARGEST_BATCH] for k in range(0, len(array), LARGEST_BATCH)]
+    def _inputs(self, x: Any) -> tuple[Any, ...]:
+        """What the user fed, one for each input of the network."""
+        found = x if isinstance(x, tuple) else (x,)
+        if len(found) != len(self._data):
+            names = ", ".join(f"{i.attrs['name']} {i.tensor}" for i in self._data)
+            raise GraphcError(
+                f"{len(found)} arrays for a network of {len(self._data)} inputs",
+                remedy=f"give an array, or a tuple of arrays, for: {names}",
+            )
+        return found
+
+    def _parts(self, arrays: Sequence[Array], nodes: Sequence[Node]) -> list[Sequence[Array]]:
+        """`arrays` in batches of bounded size, so that memory does not grow with the data.
+
+        What is no batch is in every part.
+        """
+        outputs = self._engine.graphs["forward"].outputs
+        batches = [a for a, i in zip(arrays, nodes, strict=True) if _is_batch(i)]
+        lengths = {a.shape[0] if a.ndim else 0 for a in batches}
+        if len(lengths) != 1 or max(lengths) <= LARGEST_BATCH or not all(map(_is_batch, outputs)):
+            return [arrays]
+        return [
+            [
+                a[k : k + LARGEST_BATCH] if _is_batch(i) else a
+                for a, i in zip(arrays, nodes, strict=True)
+            ]
+            for k in range(0, max(lengths), LARGEST_BATCH)
+        ]
 
     # -- what it holds -----------------------------------------------------------------------------
 
@@ -171,45 +259,27 @@ class Model:
 
         The arrays are the model's own: what is written into them is used by the next step.
         """
-        return {name: self._engine.storage.arrays[name] for name in self._engine.exported}
+        return {name: self._engine.arrays[name] for name in self._engine.exported}
 
-    def load_params(self, mapping: Mapping[str, Any]) -> None:
+    def load_params(self, mapping: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
         """Copies arrays into the parameters of the same names, such as a PyTorch state_dict.
 
-        Raises GraphcError for names that are missing or unknown and for shapes that differ; then
-        nothing has changed.
+        strict: every parameter must be given, with its shape, and nothing else. Otherwise what fits
+        by name and shape is copied, as for a new head on a trained network; the report says what
+        became of the rest. Raises GraphcError for what is not strict, for arrays that hold no
+        numbers, and if nothing fits; then nothing has changed.
         """
-        own = self.params
-        given = {
-            name: np.asarray(value)
-            for name, value in mapping.items()
-            if not name.endswith(IGNORED_SUFFIX)
-        }
-        for complaint, names in (
-            ("has no parameters named", given.keys() - own.keys()),
-            ("needs parameters that were not given:", own.keys() - given.keys()),
-        ):
-            if names:
-                raise GraphcError(
-                    f"the model {complaint} {', '.join(sorted(names))}",
-                    remedy="its parameters: " + ", ".join(own),
-                )
-        for name, array in given.items():
-            if array.shape != own[name].shape or array.dtype.kind not in "fiu":
-                raise GraphcError(
-                    f"{name!r} is {array.dtype}{list(array.shape)}, "
-                    f"the model needs {own[name].dtype}{list(own[name].shape)}",
-                    remedy="give numbers of that shape",
-                )
-        for name, array in given.items():
-            own[name][...] = array
+        return load_into(self.params, mapping, strict=strict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes parameters, running averages and the forward graph to one safetensors file.
+        """Writes the forward graph and what it holds (parameters, running averages) to a
+        safetensors file.
 
         The file is complete or as it was before. Raises GraphcError if it cannot be written.
         """
-        checkpoint.write(path, self.params, str(self.graphs["forward"]))
+        graph = self.graphs["forward"]
+        held = [i.attrs["name"] for i in graph.inputs if i.attrs["kind"] != "data"]
+        model_file.write(path, {name: self._engine.arrays[name] for name in held}, str(graph))
 
     @property
     def graphs(self) -> dict[str, Graph]:
@@ -235,38 +305,54 @@ class Model:
 
 
 def load(path: str | os.PathLike[str], backend: str = "llvm", threads: int | None = None) -> Model:
-    """The model that `Model.save` wrote to `path`, to predict with.
+    """The model that `Model.save` wrote to `path`, or the network of a checkpoint, to predict with.
 
-    Nothing in the file is executed. Raises GraphcError if it is absent, truncated or foreign.
+    Nothing in the file is executed. Raises GraphcError if it is absent, damaged or foreign.
     """
-    text, tensors = checkpoint.read(path)
+    text, tensors, training = model_file.read(path)
     try:
         model = Model(parse(text), backend=backend, threads=threads)
+        if training is not None:
+            tensors = {name: a for name, a in tensors.items() if name in model.params}
         model.load_params(tensors)
     except GraphcError as error:
         raise error.within(f"the file {str(path)!r}") from error.__cause__
     return model
 
 
-def _check_network(net: object, type_text: object, loss: object) -> None:
+def _checked_network(net: object, input_type: InputType, loss: object) -> tuple[TensorType, ...]:
+    """The types of the inputs; of a graph, none. Raises GraphcError for what is no network."""
     if isinstance(net, Graph):
         data = [i for i in net.inputs if i.attrs["kind"] == "data"]
-        if loss is not None or len(data) != 1:
+        if loss is not None or not data:
             raise GraphcError(
                 f"a model of a graph with {len(data)} data inputs"
                 + (" and a loss" if loss is not None else ""),
-                remedy="a graph of one data input can predict; to train, give the network itself",
+                remedy="a graph of data inputs can predict; to train, give the network itself",
             )
-        return
+        return ()
     if isinstance(net, type) or not callable(net):
         shown = f"the class {net.__name__}" if isinstance(net, type) else repr(net)
         raise GraphcError(
             f"{shown} is not a network", remedy="give a module, or a function of a traced tensor"
         )
-    if not isinstance(type_text, str | TensorType):
+    types = input_type if isinstance(input_type, tuple | list) else (input_type,)
+    if not types or not all(isinstance(t, str | TensorType) for t in types):
         raise GraphcError(
-            f"the type of the input is {type_text!r}", remedy='give for example "f32[N,1,32,32]"'
+            f"the type of the input is {input_type!r}",
+            remedy='give for example "f32[N,1,32,32]", or a tuple of such for several inputs',
         )
+    return tuple(parse_type(t) if isinstance(t, str) else t for t in types)
+
+
+def _patterns(frozen: object) -> Sequence[str]:
+    if isinstance(frozen, tuple | list):
+        return frozen
+    raise GraphcError(f"frozen {frozen!r}", remedy='give a tuple of patterns, as ("0.*",)')
+
+
+def _is_batch(node: Node) -> bool:
+    return node.tensor.batch_axis == 0
 
 
 def _checked_seed(seed: int) -> int:

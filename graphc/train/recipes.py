@@ -32,8 +32,10 @@ BATCH_SIZE = 64
 
 RECIPES: dict[str, Recipe] = {
     "lenet5": Recipe(LENET5_OPTIMIZER, LENET5_EPOCHS, BATCH_SIZE, digits),
+    "lenet5_original": Recipe(Adam(1e-3), 16, BATCH_SIZE, digits),
     "mlp": Recipe(SGD(0.1, momentum=0.9), 8, BATCH_SIZE, partial(digits, 3, size=28)),
     "cifar_small": Recipe(SGD(0.05, momentum=0.9), 8, BATCH_SIZE, partial(digits, 4, channels=3)),
     "mcdnn": Recipe(SGD(0.1, momentum=0.9), 8, BATCH_SIZE, partial(digits, 3, size=29)),
+    "tf_tutorial": Recipe(SGD(0.05, momentum=0.9), 6, BATCH_SIZE, partial(digits, 3, size=28)),
     "autoencoder": Recipe(Adam(1e-3), 10, BATCH_SIZE, partial(digits, 3, size=28)),
 }

@@ -41,6 +41,11 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each label is called; 0 is the background."""
+        return ("background", *SHAPES)
+
 
 def scenes(
     count: int,

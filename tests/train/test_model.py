@@ -274,7 +274,7 @@ def test_nan_in_a_step_is_an_error_and_changes_nothing(backend: str) -> None:
 
 BAD_MODELS = [
     (lambda: small(backend="tpu"), "there is no backend named 'tpu'"),
-    (lambda: small(loss="hinge"), "there is no loss 'hinge'"),
+    (lambda: small(loss="guess"), "there is no loss 'guess'"),
     (lambda: small(loss=lambda o, t: o), "type of the targets is not known"),
     (lambda: small(loss=lambda o, t: o, target_type="f32[N,3]"), "not a scalar"),
     (lambda: small(loss=lambda o, t: 1.0, target_type="f32[N,3]"), "the loss returned float"),

@@ -9,7 +9,7 @@ import graphc as gc
 from graphc import data
 
 CLEAN = data.scenes(60, 64, noise=0.0, objects=(1, 1))
-FILLED = {1: 1.0, 2: np.pi / 4, 3: 0.5}  # of its box, by class: square, disc, triangle
+FILLED = {"square": 1.0, "disc": np.pi / 4, "triangle": 0.5}  # of its box
 
 
 def test_boxes_end_where_the_shapes_do_and_labels_are_their_geometry() -> None:
@@ -20,7 +20,7 @@ def test_boxes_end_where_the_shapes_do_and_labels_are_their_geometry() -> None:
         assert objects.boxes.tolist() == [edges]
         area = (edges[2] - edges[0]) * (edges[3] - edges[1])
         label = int(objects.labels[0])
-        assert len(rows) / area == pytest.approx(FILLED[label], abs=0.1)
+        assert len(rows) / area == pytest.approx(FILLED[CLEAN.names[label]], abs=0.1)
         values = np.unique(image[0])
         assert len(values) == 2 and 0.5 <= values[1] <= 1
         seen.add(label)

@@ -5,6 +5,7 @@ The names only; each is explained where it is defined. Boxes are (x1, y1, x2, y2
 """
 
 from graphc.train.detection.boxes import areas, clip, decode, encode, iou
+from graphc.train.detection.heads import detect_images, rois_of
 from graphc.train.detection.objects import Detections, Objects
 from graphc.train.detection.proposals import jittered, sliding_windows
 from graphc.train.detection.regression import BoxRegression, ridge
@@ -21,10 +22,12 @@ __all__ = [
     "clip",
     "decode",
     "detect",
+    "detect_images",
     "encode",
     "iou",
     "jittered",
     "non_maximum_suppression",
     "ridge",
+    "rois_of",
     "sliding_windows",
 ]

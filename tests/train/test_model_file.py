@@ -1,4 +1,4 @@
-"""Saving and loading: nothing is lost, nothing foreign is believed, nothing is executed."""
+"""`Model.save` and `gc.load`: nothing is lost, nothing foreign is believed, nothing is executed."""
 
 from __future__ import annotations
 
