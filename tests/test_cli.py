@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import graphc as gc
 from graphc.base import settings
@@ -88,9 +89,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["zzz"], "no command 'zzz'", "there are: train, nets"),
         (["--loud", "nets"], "--loud", "graphc --help"),
         (["train"], "NET", "graphc train --help"),
-        (["train", "lenet"], "no network 'lenet'", "did you mean lenet5?"),
+        (["train", "lenet"], "no network 'lenet'", "did you mean lenet5"),
         (["show", "mlpp"], "no network 'mlpp'", "did you mean mlp?"),
         (["check", "xyz"], "no network 'xyz'", "there are: lenet5"),
+        (["show", "1x9x9-4X3"], "'4X3' at character 7 is no layer", "write 20C4"),
+        (["train", "1x9x9-2N"], "no data for 1x9x9-2N", "gc.zoo.parse('1x9x9-2N')"),
         (["show", "mlp", "--after", "fuze"], "no pass 'fuze'", "did you mean fuse?"),
         (["show", "mlp", "--after", "svd{size=3}"], "no option 'size=3'", "rank"),
         (["show", "mlp", "--after", "svd{rank=9999}"], "break-even rank", "rank of at most"),
@@ -154,6 +157,8 @@ def test_nets(run: Run, run_json: Callable[..., Any]) -> None:
     counts = {name: (net["parameters"], net["layers"]) for name, net in found.items()}
     assert counts["lenet5"] == (61_706, 12)
     assert counts["mcdnn"] == (76_040, 10)
+    assert counts["resnet18"] == (11_689_512, 53)  # inside of blocks too
+    assert found["fast_rcnn"]["inputs"] == ["f32[2,3,600,800]", "f32[N,5]"]
     assert {name for name, net in found.items() if net["data"]} == RECIPES.keys()
 
 
@@ -181,6 +186,25 @@ def test_show_prints_the_graph_and_a_row_for_each_layer(
         156, 2_416, 48_120, 10_164, 850,
     ]  # fmt: skip
     assert len(gc.parse(found["text"]).outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("net", "parameters", "outputs"),
+    [
+        ("resnet152", 60_192_808, 1),
+        ("fast_rcnn", 134_690_729, 2),
+        ("pyramid_cnn", 31_496, 2),
+        ("1x29x29-20C4-MP2-40C5-MP3-150N-10N", 76_040, 1),
+    ],
+)
+def test_show_takes_deep_networks_several_inputs_and_notation(
+    run: Run, run_json: Callable[..., Any], net: str, parameters: int, outputs: int
+) -> None:
+    code, out, _ = run("show", net)
+    assert code == 0 and f"{parameters:,}" in out
+    found = run_json("show", net)
+    assert found["parameters"] == parameters
+    assert len(gc.parse(found["text"]).outputs) == outputs
 
 
 @pytest.mark.parametrize("text", ["fuse", "decompose,simplify,fuse", "simplify{fastmath=True}"])
@@ -358,6 +382,21 @@ def test_cifar_files_fit_only_networks_of_colour_images(
     assert sum(e["samples"] for e in found["history"]) == 40
     code, _, err = run("train", "lenet5", "--data", str(tmp_path))
     assert code == 2 and "are 3x32x32, the network takes f32[N,1,32,32]" in err
+
+
+def test_folders_of_images_train_networks_that_have_no_recipe(
+    run: Run, run_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    for label in ("dark", "light"):
+        (tmp_path / label).mkdir()
+        for k in range(10):
+            pixels = np.full((40 + k, 50, 3), 30 + 10 * k if label == "dark" else 220 - 5 * k)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / label / f"{k}.png")
+    found = run_json("train", "simplenet", "--data", str(tmp_path), "--epochs", "2")
+    assert found["test_samples"] == 4
+    assert sum(e["samples"] for e in found["history"]) == 2 * 16
+    code, _, err = run("train", "deeptraffic", "--data", str(tmp_path))
+    assert code == 2 and "the network takes f32[N,19], which are no images" in err
 
 
 # -- Ctrl-C ----------------------------------------------------------------------------------------

@@ -96,8 +96,9 @@ def test_the_contributor_page_shows_the_file_as_it_is() -> None:
 
 def test_no_other_file_of_the_compiler_knows_the_op_of_the_contributor_page() -> None:
     sources = [p for room in ("graphc", "backends") for p in (ROOT / room).rglob("*.py")]
-    naming = [p.name for p in sources if "softplus" in p.read_text(encoding="utf-8")]
-    assert naming == ["softplus.py"]
+    naming = {p for p in sources if "softplus" in p.read_text(encoding="utf-8")}
+    building_on_it = set((ROOT / "graphc" / "ops" / "losses").iterdir())
+    assert {p.name for p in naming - building_on_it} == {"softplus.py"}
 
 
 def test_the_kernels_page_states_the_errors_of_the_elementary_functions() -> None:

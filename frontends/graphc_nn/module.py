@@ -48,12 +48,13 @@ class Layer(Module):
     """
 
     def __call__(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise GraphcError(
+                f"{self!r} was called on a {type(x).__name__}, not on a traced tensor",
+                node=short(self),
+                remedy="give arrays to gc.Model(network, ...).predict or to a compiled graph",
+            )
         with written_at(self.location):
-            if not isinstance(x, Tensor):
-                raise GraphcError(
-                    f"{self!r} was called on a {type(x).__name__}, not on a traced tensor",
-                    remedy="give arrays to gc.Model(network, ...).predict or to a compiled graph",
-                )
             try:
                 return self.apply(x)
             except GraphcError as error:

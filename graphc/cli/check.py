@@ -45,6 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise GraphcError(
                 f"--{option} {getattr(arguments, option)}", remedy="give a number above 0"
             )
+    if not 0.0 < arguments.tolerance < math.inf:
+        raise GraphcError(
+            f"--tolerance {arguments.tolerance}", remedy="give a finite number above 0"
+        )
     errors = _errors(arguments)
     worst = max(errors.values())
     passed = worst <= arguments.tolerance
