@@ -176,7 +176,7 @@ class _Definer:
         """An operand of a contraction, 0 where its index is outside."""
         bounds = _outside(at, source.tensor.shape)
         value = self.value(source, at, bounds)
-        if not bounds or isinstance(value, Read):
+        if not bounds or _gives_zero_outside(value):
             return value
         zero = self.vocabulary.literal(0.0, source.tensor.dtype)
         inside = Scalar("within", (), DType.bool, bounds)
@@ -261,7 +261,7 @@ class _Definer:
         if not extra:
             return inner
         fill = node.attrs.get("value", 0)
-        if isinstance(inner, Read) and fill == 0 and str(fill) != "-0.0":
+        if _gives_zero_outside(inner) and fill == 0 and str(fill) != "-0.0":
             return inner
         dtype = node.tensor.dtype
         filling = self.vocabulary.literal(fill, dtype)
@@ -296,6 +296,11 @@ def _outside(at: Indices, shape: tuple[Dim, ...]) -> tuple[Bound, ...]:
         if low is None or high is None or low < 0 or high >= extent:
             found.append(Bound(i, 0, extent))
     return tuple(found)
+
+
+def _gives_zero_outside(value: Expression) -> bool:
+    """Whether `value` is a read under bounds; a single number is read without any."""
+    return isinstance(value, Read) and bool(value.bounds)
 
 
 def _certain(bound: Bound) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc import nn
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node
 from graphc.ir.types import DType, TensorType
@@ -278,3 +279,30 @@ def test_a_constant_keeps_its_bits(backend: str) -> None:
     for value in (0.1, -0.0, INF, NAN, 1e-42):
         found = _run(backend, lambda x, v=value: e.mul(e.where(x, full(v), full(v)), 1.0), np.True_)
         assert found.tobytes() == np.float32(value).tobytes() or np.isnan(value)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_number_that_is_spread_and_padded_is_the_padding_outside(
+    value: float, backend: str
+) -> None:
+    text = f"""graph padded(%s: f32[]) {{
+      %b = broadcast(%s) {{axes=(), shape=(2, 2)}} : f32[2,2]
+      %p = pad(%b) {{high=(0, 1), interior=(1, 0), low=(0, 1), value={value}}} : f32[3,4]
+      return %p
+    }}"""
+    expected = np.full((3, 4), value, np.float32)
+    expected[::2, 1:3] = 7.0
+    assert np.array_equal(gc.compile(gc.parse(text), backend)(s=np.float32(7.0)), expected)
+
+
+def test_a_number_that_is_spread_and_convolved_is_zero_in_the_padding(backend: str) -> None:
+    image = np.pad(np.ones((4, 4)), 1)
+    expected = np.lib.stride_tricks.sliding_window_view(image, (3, 3)).sum((2, 3))
+    graph = gc.trace(
+        lambda x, s, w: nn.conv2d(nn.broadcast(s, shape=x.shape), w, padding=1) + x * 0.0,
+        "f32[N,1,4,4]",
+        "f32[]",
+        "f32[1,1,3,3]",
+    )
+    x, w = np.zeros((2, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    assert np.array_equal(gc.compile(graph, backend)(x, np.float32(1), w)[1, 0], expected)
