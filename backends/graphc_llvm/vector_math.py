@@ -140,7 +140,7 @@ def exp(builder: Builder, x: Val) -> Val:
     """e^x; overflows to inf, underflows through subnormals to 0."""
     a = Arithmetic(builder, x)
     highest = math.log(2) * (a.format.bias + 1) + 1.0
-    lowest = -math.log(2) * (a.format.bias + a.format.mantissa)
+    lowest = -math.log(2) * (a.format.bias + a.format.mantissa) - 1.0
     inside = a.select(a.compare("ogt", x, a.constant(highest)), a.constant(highest), x)
     inside = a.select(a.compare("olt", inside, a.constant(lowest)), a.constant(lowest), inside)
     finite = a.select(a.compare("uno", x, x), a.constant(0.0), inside)

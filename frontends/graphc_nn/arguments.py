@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, SupportsIndex
 
 from graphc.base.errors import GraphcError
@@ -53,11 +54,15 @@ def padding4(layer: str, value: object, argument: str = "padding") -> tuple[int,
     return values[0], values[0], values[-1], values[-1]
 
 
-def number(layer: str, argument: str, value: object, low: float, high: float) -> float:
-    """`value` as a float with low <= value < high."""
-    is_number = isinstance(value, float | int) and not isinstance(value, bool)
-    if not is_number or not low <= float(value) < high:  # type: ignore[arg-type]
-        bound = f" in [{low:g}, {high:g})" if math.isfinite(high) else f" of at least {low:g}"
+def number(
+    layer: str, argument: str, value: object, low: float, high: float, *, closed: bool = False
+) -> float:
+    """`value`, perhaps numpy's, as a float with low <= value < high; <= high if `closed`."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    beyond = math.nextafter(high, math.inf) if closed else high
+    if not is_number or not low <= float(value) < beyond:  # type: ignore[arg-type]
+        end = "]" if closed else ")"
+        bound = f" in [{low:g}, {high:g}{end}" if math.isfinite(high) else f" of at least {low:g}"
         bound = "" if math.isinf(low) else bound
         raise GraphcError(
             f"{layer}: {argument} {value!r} is not a number{bound}",
@@ -100,7 +105,10 @@ def arguments_text(positional: Sequence[object], changed: dict[str, tuple[object
 def _integer(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         return None
-    return operator.index(value)
+    try:
+        return operator.index(value)
+    except TypeError:  # an array of several numbers has the method, and refuses
+        return None
 
 
 def _integers(value: object, lengths: tuple[int, ...]) -> list[int] | None:

@@ -198,7 +198,7 @@ class ConvTranspose(Layer):
         self.features = whole(name, "features", features, 1)
         self.kernel = pair(name, "kernel", kernel, 1)
         self.stride = pair(name, "stride", stride, 1)
-        self.padding = padding4(name, padding)
+        self.padding = (0, 0, 0, 0) if padding == "valid" else padding4(name, padding)
         self.output_padding = pair(name, "output_padding", output_padding, 0)
         self.dilation = pair(name, "dilation", dilation, 1)
         self.groups = whole(name, "groups", groups, 1)

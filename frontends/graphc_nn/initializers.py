@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number
 from graphc.base.errors import GraphcError
 from graphc.tracing.trace import Array, Initializer
 
@@ -111,8 +112,7 @@ class Given:
 
 def constant(value: float) -> Initializer:
     """All `value`. Raises GraphcError if it is not finite."""
-    if not isinstance(value, float | int) or isinstance(value, bool) or not math.isfinite(value):
-        raise GraphcError(f"constant: value {value!r}", remedy="give a finite number")
+    check_number("constant: value", value, -math.inf)
     return Constant(float(value))
 
 
@@ -169,7 +169,7 @@ def from_array(array: Any) -> Initializer:
     It is copied at once: training the network that it comes from changes nothing. Raises
     GraphcError unless it holds finite numbers; a model raises if its parameter has another shape.
     """
-    copied = np.array(array)
+    copied = as_numbers("from_array", array).copy()
     if copied.dtype.kind not in "fiu" or not np.isfinite(copied).all():
         raise GraphcError(
             f"from_array: an array of dtype {copied.dtype} that is not all finite numbers",
@@ -208,8 +208,5 @@ def _form(function: str, form: str) -> str:
 
 
 def _size(function: str, argument: str, value: float) -> float:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise GraphcError(
-            f"{function}: {argument} {value!r}", remedy="give a finite number of at least 0"
-        )
+    check_number(f"{function}: {argument}", value, 0.0)
     return float(value)

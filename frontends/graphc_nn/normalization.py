@@ -7,9 +7,9 @@ stored is not known here.
 from __future__ import annotations
 
 from graphc.base.errors import GraphcError
-from graphc.ir.types import DType
 from graphc.ops import contrast, normalization, views
 from graphc.ops.create import batch_size, full
+from graphc.ops.reductions import counted
 from graphc.tracing.tensor import Tensor, function
 from graphc.tracing.trace import current_trace
 from graphc_nn import functional, initializers
@@ -35,7 +35,7 @@ class BatchNorm(Layer):
     """
 
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
-        self.momentum = number("BatchNorm", "momentum", momentum, 0.0, 1.0 + 1e-9)
+        self.momentum = number("BatchNorm", "momentum", momentum, 0.0, 1.0, closed=True)
         self.eps = number("BatchNorm", "eps", eps, 0.0, INFINITY)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ class LocalContrastNorm(Layer):
     v = x - m and v / max(s, c, eps): m and s^2 are weighted means of x and of v^2 over the window
     (a number or (vertical, horizontal), odd) and over all maps, or with ``across_maps=False`` over
     each map alone; c is the mean of s over the image. Weights are a Gaussian of deviation `sigma`,
-    by default a quarter of the window; `inf` makes them alike. Window 9 and c are Jarrett et al.'s
+    by default a quarter of its height; `inf` makes them alike. Window 9 and c are Jarrett et al.'s
     ("What is the best multi-stage architecture for object recognition?", 2009), sigma and eps those
     of Torch's SpatialContrastiveNormalization and its image.gaussian. With ``standard_score=True``
     it is (x - m) / max(deviation of x in the window, eps). Where nothing varies the result is 0,
@@ -286,14 +286,6 @@ def _along_channels(vector: Tensor, x: Tensor) -> Tensor:
 
 def _count(x: Tensor, axes: list[int]) -> Tensor:
     """How many elements a channel has, as a scalar of x's dtype."""
-    dtype: DType = x.dtype
-    fixed = 1
-    batched = False
-    for axis in axes:
-        extent = x.shape[axis]
-        if isinstance(extent, int):
-            fixed *= extent
-        else:
-            batched = True
-    constant = Tensor(full(float(fixed), dtype=dtype))
-    return Tensor(batch_size(dtype=dtype)) * constant if batched else constant
+    fixed, batched = counted(x.node, axes)
+    constant = Tensor(full(float(fixed), dtype=x.dtype))
+    return Tensor(batch_size(dtype=x.dtype)) * constant if batched else constant

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 from graphc.tracing.tensor import Tensor
 from graphc.tracing.trace import Owner
@@ -83,8 +84,9 @@ def pretrain(
     no level, the codes are no matrices, or a tied level has not exactly one Dense.
     """
     training = training or Pretraining()
+    _check_training("pretrain", training)
     front, parts = _levels(net, levels)
-    codes = np.asarray(x, np.float32)
+    codes = as_numbers("pretrain: x", x, np.float32)
     if front:
         codes = _codes(_Chain(front), {}, codes, training)
     found: dict[str, Array] = {}
@@ -131,6 +133,7 @@ def pretrain_pairs(
     is no stage, or another number of sizes.
     """
     training = training or Pretraining()
+    _check_training("pretrain_pairs", training)
     sizes = list(images) if isinstance(images, list | tuple) else [images] * len(stages)
     if not stages or len(sizes) != len(stages):
         raise GraphcError(
@@ -142,7 +145,7 @@ def pretrain_pairs(
     names = list(stages)
     for number, name in enumerate(names):
         lower = {n: stages[n] for n in names[:number]}
-        seen = np.asarray(sizes[number], np.float32)
+        seen = as_numbers("pretrain_pairs: images", sizes[number], np.float32)
         if lower:
             seen = _codes(_Chain(lower), found, seen, training)
         net = Siamese(_Chain({name: stages[name], **head}))
@@ -172,6 +175,13 @@ class _Chain(Module):
         return x
 
 
+def _check_training(what: str, training: object) -> None:
+    if not isinstance(training, Pretraining):
+        raise GraphcError(
+            f"{what}: training is {training!r}", remedy="give Pretraining(epochs=10), for example"
+        )
+
+
 def _levels(
     net: Sequential | Mapping[str, Part], count: int | None
 ) -> tuple[dict[str, Part], list[dict[str, Part]]]:
@@ -183,10 +193,14 @@ def _levels(
                 groups.append({})
             groups[-1][str(position)] = layer
         front, found = groups[0], groups[1:-1]
-    else:
+    elif isinstance(net, Mapping):
         front, found = {}, [{name: part} for name, part in net.items()]
+    else:
+        raise GraphcError(
+            f"pretrain: {net!r} has no levels", remedy="give a Sequential, or the levels by name"
+        )
     wanted = len(found) if count is None else count
-    if not 1 <= wanted <= len(found):
+    if wanted not in range(1, len(found) + 1):
         raise GraphcError(
             f"pretrain: {wanted} levels of a network that has {len(found)}",
             remedy="give a Sequential with two Dense layers at least, or the levels by name; "

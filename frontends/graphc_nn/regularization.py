@@ -90,8 +90,13 @@ class L1(Layer):
             raise GraphcError(
                 f"L1: {module!r} is not a module", remedy="give a layer, or a network of layers"
             )
+        if isinstance(parameters, str) or not all(isinstance(p, str) for p in parameters):
+            raise GraphcError(
+                f"L1: parameters {parameters!r} are not names",
+                remedy='give a tuple of names, such as ("weight",)',
+            )
         self.module = module
-        self.parameters = parameters
+        self.parameters = tuple(parameters)
 
     def children(self) -> Iterator[tuple[str, Owner]]:
         """The module, under the name of this layer."""

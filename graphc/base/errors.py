@@ -31,7 +31,7 @@ class GraphcError(Exception):
         self.what = what
         self.node = node
         self.called = entry_point()
-        self.location = location if location is not None else user_location()
+        self.location = location if location is not None else user_location(networks=False)
         self.remedy = remedy
         super().__init__(what)
 

@@ -17,7 +17,8 @@ from types import FrameType
 
 OWN_PACKAGES = frozenset({"graphc", "graphc_nn", "graphc_numpy", "graphc_llvm", "graphc_cuda"})
 NETWORKS = "graphc_nn.zoo"
-UNSPOKEN = re.compile(r"\.__(new|init|call)__$")
+ZOO = f"/{NETWORKS.replace('.', '/')}/"
+UNSPOKEN = re.compile(r"\.__(new|init|post_init|call)__$")
 PRIVATE = re.compile(r"<|(^|\.)_[^_]")
 
 
@@ -55,15 +56,16 @@ def origin() -> str | None:
     return _override.get()[1]
 
 
-def user_location() -> Location | None:
+def user_location(*, networks: bool = True) -> Location | None:
     """The overriding location, else the innermost line of the call stack that is not graphc's.
 
-    None if there is none.
+    networks: whether the networks of the zoo count as the user's: where their layers are written is
+    worth knowing, but no line for a user to correct. None if there is none.
     """
     override = _override.get()[0]
-    if override is not None:
+    if override is not None and (networks or ZOO not in Path(override.file).as_posix()):
         return override
-    frame, _ = _border(sys._getframe(1))
+    frame, _ = _border(sys._getframe(1), networks)
     return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
 
 
@@ -73,30 +75,28 @@ def entry_point() -> str | None:
     It is asked for by what the caller of this function was called by. None if the call did not
     come from outside.
     """
-    frame, inside = _border(sys._getframe(2))
+    frame, inside = _border(sys._getframe(2), networks=False)
     if frame is None:
         return None
     names = (UNSPOKEN.sub("", i.f_code.co_qualname) for i in inside)
     return next((n for n in names if not PRIVATE.search(n)), None)
 
 
-def _border(frame: FrameType | None) -> tuple[FrameType | None, list[FrameType]]:
+def _border(frame: FrameType | None, networks: bool) -> tuple[FrameType | None, list[FrameType]]:
     """(the innermost frame that is not graphc's, the frames inside it, outermost first)."""
     inside: list[FrameType] = []
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if not _is_own(module) and not frame.f_code.co_filename.startswith("<"):
+        if not _is_own(module, networks) and not frame.f_code.co_filename.startswith("<"):
             return frame, inside[::-1]
         inside.append(frame)
         frame = frame.f_back
     return None, []
 
 
-def _is_own(module: str) -> bool:
-    if module == NETWORKS or module.startswith(f"{NETWORKS}."):
+def _is_own(module: str, networks: bool) -> bool:
+    """Whether a module is graphc's, or Python's own on the way between graphc and its user."""
+    if networks and (module == NETWORKS or module.startswith(f"{NETWORKS}.")):
         return False
-    return module.partition(".")[0] in OWN_PACKAGES or module in (
-        "contextlib",
-        "runpy",
-        "importlib",
-    )
+    package = module.partition(".")[0]
+    return package in OWN_PACKAGES or package in sys.stdlib_module_names

@@ -15,11 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, as_path, check_whole
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
 FilePath = str | os.PathLike[str]
 DOTS_PER_INCH = 120
+LABEL = {
+    "color": "white",
+    "fontsize": 6,
+    "verticalalignment": "top",
+    "bbox": {"facecolor": "tab:red", "edgecolor": "none", "pad": 1},
+}
 
 
 def save_images(
@@ -43,7 +50,8 @@ def save_images(
         raise GraphcError(
             f"{len(captions)} captions for {count} images", remedy="give one for each image"
         )
-    across = columns or math.ceil(math.sqrt(count))
+    across = math.ceil(math.sqrt(count)) if columns is None else columns
+    check_whole("columns", across)
     down = -(-count // across)
     height = 1.25 if captions else 1.05
     figure = _figure((max(1.05 * across, 2.0), height * down + (0.4 if title else 0.1)))
@@ -70,8 +78,8 @@ def save_curves(
 
     x, y: what the axes are. logarithmic: the scale of y. Raises GraphcError if there is none.
     """
-    if not curves:
-        raise GraphcError("there are no curves to draw", remedy="give {name: values}")
+    if not isinstance(curves, Mapping) or not curves:
+        raise GraphcError(f"{curves!r} are no curves to draw", remedy="give {name: values}")
     figure = _figure((6.0, 3.8))
     axes = figure.add_subplot()
     for name, values in curves.items():
@@ -93,9 +101,16 @@ def save_histograms(
 
     The histograms of a row share their range. Raises GraphcError if there is nothing to draw.
     """
+    check_whole("bins", bins)
+    if not isinstance(values, Mapping) or not all(isinstance(v, Mapping) for v in values.values()):
+        raise GraphcError(
+            f"{type(values).__name__} is no table of values", remedy="give {row: {column: values}}"
+        )
     rows = {name: dict(columns) for name, columns in values.items()}
     if not rows or not all(rows.values()):
-        raise GraphcError("there are no values to draw", remedy="give {row: {column: values}}")
+        raise GraphcError(
+            f"there are no values to draw in {rows}", remedy="give {row: {column: values}}"
+        )
     across = max(map(len, rows.values()))
     figure = _figure((1.3 * across + 0.8, 1.35 * len(rows) + 0.5))
     for r, (name, columns) in enumerate(rows.items()):
@@ -122,8 +137,8 @@ def save_boxes(
 ) -> Path:
     """Images side by side with labelled boxes (x1, y1, x2, y2) over them; the path written.
 
-    boxes: [k,4] for each image. labels: a text for each box of each image. Raises GraphcError if
-    their numbers differ.
+    boxes: [k,4] for each image, in pixels; column j covers j to j + 1. labels: a text for each box
+    of each image. Raises GraphcError if their numbers differ.
     """
     tiles = _tiles(images)
     counts = [len(b) for b in boxes], [len(t) for t in labels]
@@ -141,15 +156,16 @@ def save_boxes(
         axes.imshow(tile, cmap="gray", interpolation="nearest")
         axes.set_axis_off()
         for (x1, y1, x2, y2), label in zip(np.asarray(boxes[k]), labels[k], strict=True):
-            frame = patches.Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="tab:red")
+            corner = x1 - 0.5, y1 - 0.5  # imshow has the middle of the first pixel at 0
+            frame = patches.Rectangle(corner, x2 - x1, y2 - y1, fill=False, edgecolor="tab:red")
             axes.add_patch(frame)
-            axes.text(x1, y1 - 1, label, color="tab:red", fontsize=6)
+            axes.text(*corner, label, **LABEL)
     return _written(figure, path, title)
 
 
 def _tiles(images: Any) -> Array:
     """[n,h,w] for grey images, [n,h,w,3] within 0..1 for colour."""
-    array = np.asarray(images)
+    array = as_numbers("the images", images)
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
     colour = array.ndim == 4 and array.shape[1] == 3
@@ -182,7 +198,7 @@ def _matplotlib(module: str) -> Any:
 def _written(figure: Any, path: FilePath, title: str) -> Path:
     if title:
         figure.suptitle(title, fontsize=9)
-    target = Path(path)
+    target = as_path(path)
     try:
         figure.savefig(target, format="png", metadata={"Software": None})
     except OSError as error:

@@ -114,17 +114,25 @@ class Graph:
         if not self.outputs:
             raise GraphcError(f"graph {self.name} has no output", remedy="give at least one")
         types = [o.tensor for o in self.outputs]
-        targets = [source for _, source in self.donations]
-        if len(set(targets)) < len(targets):
-            raise GraphcError(
-                f"graph {self.name}: two outputs overwrite one input", remedy="donate each once"
-            )
+        overwritten = Counter(source for _, source in self.donations)
         for output, source in self.donations:
+            if not (0 <= output < len(types) and 0 <= source < len(self.inputs)):
+                raise GraphcError(
+                    f"graph {self.name}: donation ({output}, {source}) of {len(types)} outputs "
+                    f"and {len(self.inputs)} inputs",
+                    remedy="give pairs of positions: (output, input)",
+                )
             before, after = self.inputs[source].tensor, types[output]
+            name = self.inputs[source].attrs["name"]
+            if overwritten[source] > 1:
+                raise GraphcError(
+                    f"graph {self.name}: two outputs overwrite one input, {name!r}",
+                    remedy="donate each input once",
+                )
             if (before.dtype, before.shape) != (after.dtype, after.shape):
                 raise GraphcError(
                     f"graph {self.name}: output {output} of type {after} cannot overwrite "
-                    f"{self.inputs[source].attrs['name']!r} of type {before}",
+                    f"{name!r} of type {before}",
                     remedy="donate an input of the same type",
                 )
 

@@ -68,6 +68,11 @@ def parse(text: str) -> Graph:
 
     Raises GraphcError with the line and column of what cannot be read.
     """
+    if not isinstance(text, str):
+        raise GraphcError(
+            f"a graph is read from text, not from a {type(text).__name__}",
+            remedy="give what str(graph) returned",
+        )
     parser = _Parser(text)
     graph = parser.graph()
     parser.end()
@@ -192,10 +197,10 @@ class _Parser:
         while True:
             outputs.append(self.lookup(nodes))
             if self.accept("into"):
-                position = self.tokens[self.at][2]
+                _, written, position = self.tokens[self.at]
                 target = self.lookup(nodes)
                 if target not in inputs:
-                    raise self.error(position, f"%{target.op.name} is not an input")
+                    raise self.error(position, f"{written} is not an input")
                 donations.append((len(outputs) - 1, inputs.index(target)))
             if not self.accept(","):
                 break

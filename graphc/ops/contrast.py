@@ -25,6 +25,8 @@ from graphc.ops.root import root
 from graphc.ops.views import broadcast
 
 Window = tuple[int, int]
+NARROWEST = 1e-30
+"""Of sigma^2: below it every weight but the middle's is 0 anyway, and 1 / sigma^2 has no number."""
 
 
 def local_contrast_norm(
@@ -81,7 +83,8 @@ def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 def _weights(extent: int, sigma: float, dtype: DType) -> Node:
     """exp(-d^2 / (2 sigma^2)) for the distances d from the middle of the window."""
     from_middle = sub(iota(axis=0, shape=(extent,), dtype=dtype), float(extent // 2))
-    weights: Node = exp(mul(mul(from_middle, from_middle), -0.5 / sigma**2))
+    steepness = 0.5 / max(sigma**2, NARROWEST)
+    weights: Node = exp(mul(mul(from_middle, from_middle), -steepness))
     return weights
 
 

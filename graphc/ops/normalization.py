@@ -35,9 +35,10 @@ def standardize(x: Node, *, axes: Axes = None, eps: float = 1e-5) -> Node:
 def _standardize_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     require_dtype("standardize", inputs[0], "float")
     axes = normalize_axes(attrs["axes"], inputs[0].rank, "standardize")
-    if not axes:
+    if not axes or 0 in (inputs[0].shape[a] for a in axes):
         raise GraphcError(
-            "standardize: there is no axis to average over", remedy="name at least one"
+            f"standardize: {inputs[0]} has nothing to average over along axes {axes}",
+            remedy="name at least one axis, and none that is empty",
         )
     _at_least_zero("standardize", attrs, "eps")
     return inputs[0]
@@ -91,6 +92,7 @@ STANDARDIZE: Op = layer(
              sample("f32[N,3,4]", axes=(0, 2), eps=0.1),
              sample("f64[2,3,5]", axes=(2,), eps=1e-3),
              sample("i32[N,3]", axes=(1,), eps=1e-5, raises="float"),
+             sample("f32[N,0,3]", axes=(1, 2), eps=1e-5, raises="nothing to average"),
              sample("f32[N,3]", axes=(1,), eps=-1.0, raises="at least 0")),
 )  # fmt: skip
 

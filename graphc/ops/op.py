@@ -211,11 +211,11 @@ def family_of(node: Node) -> str:
     return node.op.family if isinstance(node.op, Op) else "input"
 
 
-def weight_of(node: Node) -> int:
+def additions_of(node: Node) -> int:
     """About how many additions one element of an elementwise or created node takes; 0 for others.
 
     >>> from graphc.ir.text import parse
-    >>> weight_of(parse("graph g(%x: f32[]) { %y = div(%x, %x) : f32[] return %y }").outputs[0])
+    >>> additions_of(parse("graph g(%x: f32[]) { %y = div(%x, %x) : f32[] return %y }").outputs[0])
     4
     """
     if family_of(node) not in ("elementwise", "create"):

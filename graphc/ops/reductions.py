@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -126,14 +127,22 @@ min: Builder = MIN.build
 
 
 def mean(x: Node, *, axes: Axes = None, keepdims: bool = False) -> Node:
-    """The mean over `axes` (all by default)."""
+    """The mean over `axes` (all by default). Raises GraphcError where there is no element."""
     found = normalize_axes(axes, x.tensor.rank, "mean")
+    fixed, batched = counted(x, found)
+    if fixed == 0:
+        raise GraphcError(
+            f"mean: {x.tensor} has no element along axes {found}",
+            remedy="average over axes that hold something",
+        )
     total = sum(x, axes=found, keepdims=keepdims)
-    fixed = 1
-    for axis in found:
-        extent = x.tensor.shape[axis]
-        fixed *= extent if isinstance(extent, int) else 1
     scaled: Node = mul(total, 1.0 / fixed) if fixed != 1 else total
-    if any(x.tensor.shape[a] is N for a in found):
-        scaled = div(scaled, batch_size(dtype=x.tensor.dtype))
-    return scaled
+    return div(scaled, batch_size(dtype=x.tensor.dtype)) if batched else scaled
+
+
+def counted(x: Node, axes: Sequence[int]) -> tuple[int, bool]:
+    """How many elements lie along `axes`: (the product of the extents that are numbers, whether the
+    batch is one of the axes).
+    """
+    extents = [x.tensor.shape[a] for a in axes]
+    return math.prod(d for d in extents if isinstance(d, int)), any(d is N for d in extents)

@@ -119,6 +119,11 @@ def grad(graph: Graph, wrt: Sequence[str] | str | None = None) -> Graph:
       return %add
     }
     """
+    if not isinstance(graph, Graph):
+        raise GraphcError(
+            f"{graph!r} is not a graph",
+            remedy='trace a function first: gc.grad(gc.trace(function, "f32[N,3]"))',
+        )
     if wrt is None:
         parameters = [i for i in graph.inputs if i.attrs["kind"] == "parameter"]
         nodes = parameters or [i for i in graph.inputs if i.tensor.dtype.is_float]

@@ -102,6 +102,11 @@ class Pipeline:
         """
         from graphc.passes import catalog
 
+        if not isinstance(text, str):
+            raise GraphcError(
+                f"a pipeline is read from text, not from a {type(text).__name__}",
+                remedy='write it as "simplify,svd{rank=8}"',
+            )
         catalog.load()
         found: list[Pass] = []
         position = 0

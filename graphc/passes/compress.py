@@ -140,7 +140,8 @@ class CompressDense(Pass):
         given = [bool(v) for v in (self.rank, self.energy, self.error, self.budget)]
         counts = (self.rank, self.budget)
         whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in counts)
-        valid = whole and 0.0 <= self.energy <= 1.0 and 0.0 <= self.error < math.inf
+        numbers = all(isinstance(v, int | float) for v in (self.energy, self.error))
+        valid = whole and numbers and 0.0 <= self.energy <= 1.0 and 0.0 <= self.error < math.inf
         if sum(given) != 1 or not valid:
             raise GraphcError(
                 f"{self.name}: rank={self.rank}, energy={self.energy}, error={self.error}, "

@@ -111,7 +111,8 @@ def _converted(graph: Graph, wanted: TensorType) -> Graph:
     old = source.tensor
     sizes = zip(old.shape[2:], wanted.shape[2:], strict=False)
     larger = all(isinstance(b, int) and isinstance(a, int) and b >= a for a, b in sizes)
-    if (wanted.dtype, wanted.shape[:2]) != (old.dtype, old.shape[:2]) or not larger:
+    alike = (wanted.dtype, wanted.rank, wanted.shape[:2]) == (old.dtype, old.rank, old.shape[:2])
+    if not alike or not larger:
         raise GraphcError(
             f"{STEP}: input {wanted} instead of {old}",
             remedy="change height and width alone, to at least what they were",

@@ -20,7 +20,7 @@ from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
-from graphc.ops.op import extent_product, family_of, op_of, weight_of
+from graphc.ops.op import additions_of, extent_product, family_of, op_of
 from graphc.ops.structure import get
 from graphc.passes.base import Pass
 
@@ -86,8 +86,7 @@ class _Fuser:
         self._grow()
         return self._rebuild()
 
-    # -- what needs memory
-    # -------------------------------------------------------------------------------------------
+    # -- what needs memory ---------------------------------------------------------------------
 
     def _needs_memory(self, node: Node) -> bool:
         self.size[node] = 1 + sum(self.size.get(i, 0) for i in node.inputs if i not in self.stored)
@@ -196,15 +195,14 @@ class _Fuser:
         stack = [node]
         while stack:
             current = stack.pop()
-            if weight_of(current) >= COSTLY:
+            if additions_of(current) >= COSTLY:
                 return True
             stack.extend(
                 i for i in current.inputs if i not in self.stored and family_of(i) != "input"
             )
         return False
 
-    # -- growing kernels forwards
-    # ------------------------------------------------------------------------------------
+    # -- growing kernels forwards --------------------------------------------------------------
 
     def _grow(self) -> None:
         """Finds every kernel: a stored node and the elementwise readers that join it."""
@@ -277,8 +275,7 @@ class _Fuser:
                 group.discard(member)
                 del self.home[member]
 
-    # -- rebuilding -------------------------------------------------------------------------------
-    # -------------------
+    # -- rebuilding ----------------------------------------------------------------------------
 
     def _rebuild(self) -> Graph:
         order = self._order()

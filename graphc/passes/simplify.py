@@ -23,7 +23,7 @@ from graphc.ir.types import DType, TensorType
 from graphc.ops.create import full
 from graphc.ops.elementwise import mul
 from graphc.ops.interpret import evaluate
-from graphc.ops.op import Op, family_of, op_of, weight_of
+from graphc.ops.op import Op, additions_of, family_of, op_of
 from graphc.ops.views import reshape
 from graphc.passes.base import Pass
 from graphc.passes.view_rules import VIEW_RULES, example
@@ -294,7 +294,7 @@ def cost(outputs: Iterable[Node]) -> int:
 
 def _weight(node: Node) -> int:
     family = family_of(node)
-    return weight_of(node) if family == "elementwise" else FAMILY_COST.get(family, 0)
+    return additions_of(node) if family == "elementwise" else FAMILY_COST.get(family, 0)
 
 
 def _is_constant(node: Node) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.types import DType, TensorType
@@ -177,7 +178,7 @@ def as_array(name: str, value: Any, type: TensorType) -> Array:
     """
     wanted = type.dtype.numpy
     if not (isinstance(value, np.ndarray) and value.dtype == wanted and value.flags.c_contiguous):
-        given = np.asarray(value)
+        given = as_numbers(f"input {name!r}", value)
         convertible = (
             given.dtype == wanted
             or (given.dtype.kind == "f" and type.dtype.is_float)

@@ -8,12 +8,14 @@ At a kink any value between the two one-sided slopes is right. The second order 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, generator_of
 from graphc.base.errors import GraphcError
 from graphc.compiler import compile
 from graphc.ir.graph import Graph, make_input
@@ -91,13 +93,17 @@ def check_grads(
     """
     if order not in (1, 2):
         raise GraphcError(f"check_grads: order {order!r}", remedy="check order 1, or 1 and 2")
-    rng = np.random.default_rng(seed)
+    check_number("check_grads: eps", eps, 1e-12)
+    if tolerance != math.inf:
+        check_number("check_grads: tolerance", tolerance, 0.0)
+    rng = generator_of("check_grads: seed", seed)
     if isinstance(graph, Graph):
         exact, arrays = retype(graph), _by_name(graph, inputs)
     else:
         exact, arrays = _traced(graph, inputs, rng)
     arrays = {
-        i.attrs["name"]: np.asarray(_given(arrays, i), i.tensor.dtype.numpy) for i in exact.inputs
+        name: as_numbers(f"check_grads: input {name!r}", _given(arrays, i), i.tensor.dtype.numpy)
+        for name, i in ((i.attrs["name"], i) for i in exact.inputs)
     }
     sources = _sources(exact, wrt)
     loss, weights = _projected(exact, exact.outputs, "output")
@@ -210,7 +216,7 @@ def _traced(
     """The f64 graph of a callable for these arrays; and the arrays, parameters included."""
     given = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
     names = list(inputs) if isinstance(inputs, Mapping) else None
-    arrays = [np.asarray(a) for a in given]
+    arrays = [as_numbers("check_grads: an input", a) for a in given]
     found = trace_callable(function, [_type_of(a) for a in arrays], names=names)
     graph = found.graph(getattr(function, "__name__", type(function).__name__).strip("<>"))
     values: dict[str, Any] = {

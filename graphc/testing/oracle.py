@@ -197,5 +197,5 @@ def _problem(got: Array, expected: Expected, dtype: np.dtype[Any]) -> str | None
     worst = tuple(int(i) for i in np.argwhere(wrong)[0])
     return (
         f"{int(wrong.sum())} of {wrong.size} elements are wrong, first at {list(worst)}: "
-        f"{got[worst]!r} instead of {value[worst]!r} (tolerance {expected.tolerance[worst]:.3g})"
+        f"{got[worst]!s} instead of {value[worst]!s} (tolerance {expected.tolerance[worst]:.3g})"
     )

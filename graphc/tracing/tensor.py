@@ -6,6 +6,8 @@ import builtins
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
+
 from graphc.base.errors import GraphcError
 from graphc.ir.node import OPERATORS, Node
 from graphc.ir.types import Dim, DType, Shape, TensorType
@@ -183,14 +185,34 @@ def function_named(name: str) -> Callable[..., Tensor] | None:
 
 def _apply(builder: Callable[..., Any], *operands: Operand, **attrs: Any) -> Tensor:
     try:
-        built = builder(*[o.node if isinstance(o, Tensor) else o for o in operands], **attrs)
+        built = builder(*[_node_or_number(builder.__name__, o) for o in operands], **attrs)
     except GraphcError as error:
         if error.node is None:
-            shown = [str(o.type) if isinstance(o, Tensor) else repr(o) for o in operands]
+            shown = [_operand_text(o) for o in operands]
             shown += [f"{name}={value!r}" for name, value in attrs.items()]
             error.node = f"{builder.__name__}({', '.join(shown)})"
         raise
     return Tensor(built)
+
+
+def _node_or_number(called: str, operand: Operand) -> Any:
+    """What a builder takes. Raises GraphcError for anything else, an array above all."""
+    if isinstance(operand, Tensor):
+        return operand.node
+    if isinstance(operand, float | int | np.generic) or np.ndim(operand) == 0:
+        return operand
+    raise GraphcError(
+        f"{called} was called on {_operand_text(operand)}, not on traced tensors",
+        remedy="give arrays to gc.Model(network, ...).predict or to a compiled graph",
+    )
+
+
+def _operand_text(operand: Operand) -> str:
+    if isinstance(operand, Tensor):
+        return str(operand.type)
+    if isinstance(operand, np.ndarray) and operand.ndim:
+        return f"an array of shape {list(operand.shape)}"
+    return repr(operand)
 
 
 def _range(key: int | builtins.slice, extent: Dim, whole: Tensor) -> tuple[int, int | None, int]:

@@ -23,6 +23,7 @@ from graphc.tracing.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
+RANDOM_KEY = "random_key"  # the state that all randomness of a network is drawn from
 
 
 class Owner(ABC):
@@ -117,16 +118,15 @@ class Trace:
 
     def random_key(self) -> tuple[Tensor, int]:
         """(key, stream) for one use of randomness; the key advances with every training step."""
-        name = "random_key"
-        if name not in self.states:
-            node = make_input(name, TensorType(DType.i32, ()), "state")
-            self.states[name] = (
+        if RANDOM_KEY not in self.states:
+            node = make_input(RANDOM_KEY, TensorType(DType.i32, ()), "state")
+            self.states[RANDOM_KEY] = (
                 node,
                 lambda shape, rng: np.asarray(rng.integers(0, 2**31), np.int32),
             )
-            self.updates[name] = (Tensor(node) + 1).node
+            self.updates[RANDOM_KEY] = (Tensor(node) + 1).node
         self.streams += 1
-        return Tensor(self.states[name][0]), self.streams - 1
+        return Tensor(self.states[RANDOM_KEY][0]), self.streams - 1
 
     def _held(
         self,
@@ -247,17 +247,29 @@ def _type(type: object) -> TensorType:
 
 def _check_inputs(function: Callable[..., Any], count: int) -> None:
     """Raises GraphcError unless `function` can be called with that many inputs."""
+    if not callable(function):
+        raise GraphcError(
+            f"{function!r} cannot be traced", remedy="give a network, or a function of tensors"
+        )
+    misfit = misfit_of(function, count)
+    if misfit is not None:
+        raise GraphcError(
+            f"the traced function takes {misfit[0]}, but the types given are {count}: {misfit[1]}",
+            remedy="give one type for each of its inputs",
+        )
+
+
+def misfit_of(function: Callable[..., Any], count: int) -> tuple[str, str] | None:
+    """(what `function` takes, why `count` arguments do not fit); None if they do."""
     try:
         signature = inspect.signature(function)
     except ValueError:  # some callables written in C do not say what they take
-        return
+        return None
     try:
         signature.bind(*range(count))
     except TypeError as error:
-        raise GraphcError(
-            f"the traced function takes {signature}, but the types given are {count}: {error}",
-            remedy="give one type for each of its inputs",
-        ) from None
+        return str(signature), str(error)
+    return None
 
 
 def _joined(path: str, name: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_file
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.train import model_file
@@ -26,18 +27,23 @@ from graphc.train.tensor_file import remove_parts
 
 Array = np.ndarray[Any, Any]
 BEST = "best/"  # before the names of the arrays of the best epoch
-SETTINGS = {
+DIGESTS = {
     "network": "another network",
-    "step": "another loss, optimizer, clipping, accumulation or choice of frozen parameters",
+    "step": "another loss, optimizer, clipping or choice of frozen parameters",
     "data": "other training data",
     "validation": "other validation data",
+}
+SETTINGS = DIGESTS | {
     "batch_size": "another batch size",
     "seed": "another seed",
+    "accumulate": "another accumulate",
+    "learning_rates": "other learning rates",
+    "early_stopping": "another early stopping",
 }
 
 
 def settings_of(
-    forward: Graph, step: Graph, data: Iterable[Array], validation: Iterable[Array], **numbers: int
+    forward: Graph, step: Graph, data: Iterable[Array], validation: Iterable[Array], **shown: object
 ) -> dict[str, str]:
     """What must not differ between a training and its resumption, one text for each of SETTINGS."""
     return {
@@ -45,7 +51,7 @@ def settings_of(
         "step": _digest_text(step),
         "data": _digest(data),
         "validation": _digest(validation),
-        **{name: str(number) for name, number in numbers.items()},
+        **{name: str(value) for name, value in shown.items()},
     }
 
 
@@ -55,7 +61,7 @@ class Checkpoint:
     def __init__(
         self, path: str | os.PathLike[str], engine: Engine, settings: Mapping[str, str]
     ) -> None:
-        self.path = Path(path)
+        self.path = as_file(path)
         self.previous = self.path.with_name(f"{self.path.name}.previous")
         self.engine = engine
         self.settings = dict(settings)
@@ -65,8 +71,14 @@ class Checkpoint:
     def begin(self, *, resume: bool) -> Run:
         """Where training begins: at the start, or where the file stands if it is to be resumed.
 
-        Raises GraphcError if there is a file that is not to be resumed, or cannot be.
+        Raises GraphcError if there is a file that is not to be resumed or cannot be, and if there
+        cannot be a file.
         """
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise GraphcError(
+                f"no checkpoint can be written to {str(self.path)!r}",
+                remedy="give a file in a folder that exists",
+            )
         remove_parts(self.path)
         files = [file for file in (self.path, self.previous) if file.exists()]
         if not files:
@@ -151,11 +163,9 @@ class Checkpoint:
     def _check_settings(self, file: Path, saved: Mapping[str, str]) -> None:
         for name, complaint in SETTINGS.items():
             if saved.get(name) != self.settings[name]:
-                figures = ""
-                if name in ("batch_size", "seed"):
-                    figures = f": {saved.get(name)}, not {self.settings[name]}"
+                values = f": {saved.get(name)}, not {self.settings[name]}"
                 raise GraphcError(
-                    f"{str(file)!r} was saved with {complaint}{figures}",
+                    f"{str(file)!r} was saved with {complaint}{'' if name in DIGESTS else values}",
                     remedy="resume with what the training began with, "
                     "or train to another checkpoint file",
                 )

@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.base.arguments import check_whole
 from graphc.base.errors import GraphcError
 from graphc.inspect.cost import graph_flops
 from graphc.inspect.render import counted, scaled, table
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
-from graphc.passes.compress import CompressDense, CompressedLayer, factored, low_rank
+from graphc.passes.compress import (
+    CompressDense,
+    CompressedLayer,
+    CompressedLayers,
+    factored,
+    low_rank,
+)
 from graphc.passes.dense_layers import dense_weights, named_weights
 from graphc.passes.singular_values import Decomposition, break_even
-from graphc.train.dataset import Dataset, check_batch_size
+from graphc.train.dataset import Dataset
 from graphc.train.model import Model
-from graphc.train.optim import Optimizer
-from graphc.train.replay import Replay, TrainingForm
+from graphc.train.optim import Groups, Optimizer
+from graphc.train.replay import Replay
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -72,12 +79,6 @@ class CompressionReport:
     def __rich__(self) -> Group:
         from rich.console import Group
 
-        columns = ("weight", "rank", "before", "after", "residual", "energy")
-        layers = [
-            (c.weight, counted(c.rank), counted(c.before), counted(c.after),
-             f"{c.residual:.4g}", f"{c.energy:.4%}")
-            for c in self.layers
-        ]  # fmt: skip
         costs = [
             (name, counted(cost.parameters), scaled(cost.bytes, "B"), scaled(cost.flops),
              f"{1000 * cost.seconds:.3g} ms", _percent(cost.accuracy))
@@ -87,8 +88,7 @@ class CompressionReport:
             costs.append(("fine-tuned", "", "", "", "", _percent(self.fine_tuned)))
         names = ("", "parameters", "bytes", "FLOPs", f"batch of {self.batch}", "accuracy")
         return Group(
-            table("compressed dense layers", columns, layers, numbers=columns[1:]),
-            table("the model", names, costs, numbers=names[1:]),
+            CompressedLayers(self.layers), table("the model", names, costs, numbers=names[1:])
         )
 
 
@@ -103,7 +103,7 @@ def compress(
     budget: int | None = None,
     layers: Sequence[str] | None = None,
     fine_tune: Callable[[Model], object] | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Groups | None = None,
     batch_size: int = 64,
 ) -> tuple[Model, CompressionReport]:
     """A model of lower ranks with the same loss, and a report; `model` stays as it is.
@@ -122,6 +122,8 @@ def compress(
     Raises GraphcError for a rank that wins nothing, for a drop that no rank is within, and for a
     drop without validation data or with a loss that does not classify.
     """
+    if not isinstance(model, Model):
+        raise GraphcError(f"{STEP}: {model!r} is no model", remedy="give a gc.Model")
     given = {"rank": rank, "energy": energy, "error": error, "budget": budget}
     criteria = {name: value for name, value in given.items() if value is not None}
     if accuracy_drop is not None and criteria:
@@ -129,8 +131,13 @@ def compress(
             f"{STEP}: accuracy_drop={accuracy_drop} beside {', '.join(criteria)}",
             remedy="give one of accuracy_drop, rank, energy, error, budget",
         )
-    check_batch_size(batch_size)
+    check_whole("batch_size", batch_size)
     source = _Source(model, layers, criteria)
+    if optimizer is not None and source.training is None:
+        raise GraphcError(
+            f"{STEP}: an optimizer for a model that does not train",
+            remedy="give the model an optimizer when it is built",
+        )
     data = None if validation is None else Dataset.of(validation)
     accuracy = None if data is None else _accuracy(model, data)
     if accuracy_drop is None:
@@ -168,10 +175,9 @@ class _Source:
     def __init__(
         self, model: Model, layers: Sequence[str] | None, criteria: Mapping[str, Any]
     ) -> None:
-        engine = model._engine
         self.model = model
         self.graph = model.graphs["forward"]
-        self.training = None if engine._traced is None else TrainingForm.of(engine._traced)
+        self.training = model.training_form
         self.values = dict(model.params)
         found = dense_weights(self.graph)
         if self.training is not None:  # a weight that training also reads otherwise stays whole
@@ -192,9 +198,11 @@ class _Source:
 
     def copy(self) -> Model:
         """A model of the same network and values, to try weights on."""
-        return self._model(Replay(self.graph, self.values), None)
+        return self.model.with_network(Replay(self.graph, self.values, self.training))
 
-    def rebuilt(self, ranks: Mapping[Node, int], optimizer: Optimizer | None) -> _Compressed:
+    def rebuilt(
+        self, ranks: Mapping[Node, int], optimizer: Optimizer | Groups | None
+    ) -> _Compressed:
         """The model with these layers cut to these ranks."""
         matrices = {weight: self.matrix(weight) for weight in ranks}
         values, report = factored(ranks, matrices, self.values)
@@ -205,29 +213,10 @@ class _Source:
 
         training = None if self.training is None else self.training.rewritten(rewrite)
         network = Replay(rewrite(self.graph), values, training)
-        return _Compressed(self._model(network, optimizer, training is not None), report.layers)
-
-    def _model(self, network: Replay, optimizer: Optimizer | None, trains: bool = False) -> Model:
-        engine = self.model._engine
-        options = engine.options
-        frozen = [
-            name
-            for name in network.values
-            if trains and {name, name.rpartition(".")[0]} & options.frozen
-        ]
-        return Model(
-            network,
-            tuple(i.tensor for i in network.graph.inputs if i.attrs["kind"] == "data"),
-            engine.loss,
-            (optimizer or engine.optimizer) if trains else None,
-            engine.backend,
-            self.model.seed,
-            engine.threads,
-            frozen=frozen,
-            clip_norm=options.clip_norm,
-            clip_value=options.clip_value,
-            accumulate=options.accumulate,
-        )
+        whole = set(self.model.frozen)  # both factors of a frozen weight are frozen
+        frozen = [name for name in values if {name, name.rpartition(".")[0]} & whole]
+        model = self.model.with_network(network, optimizer=optimizer, frozen=frozen)
+        return _Compressed(model, report.layers)
 
 
 def _smallest(
@@ -235,7 +224,7 @@ def _smallest(
     data: Dataset | None,
     accuracy: float | None,
     drop: float,
-    optimizer: Optimizer | None,
+    optimizer: Optimizer | Groups | None,
 ) -> _Compressed:
     """The least common energy within the drop, by binary search over the energies that ranks keep.
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, check_whole, generator_of
 from graphc.base.errors import GraphcError
+from graphc.ir.types import normalize_axes
 
 Array = np.ndarray[Any, Any]
 
@@ -61,7 +63,7 @@ class Dataset:
         seed: shuffles, the same way for the same seed; None keeps the order. first: how many
         batches to leave out. Raises GraphcError for a batch size below 1.
         """
-        check_batch_size(batch_size)
+        check_whole("batch_size", batch_size)
         order = None if seed is None else np.random.default_rng(seed).permutation(len(self))
         for begin in range(first * batch_size, len(self), batch_size):
             chosen: Any = slice(begin, begin + batch_size)
@@ -72,6 +74,7 @@ class Dataset:
 
         seed: shuffles before; None keeps the order. Raises GraphcError if a part would be empty.
         """
+        check_number("split: first", first, 0)
         count = round(first * len(self)) if isinstance(first, float) else first
         if not 0 < count < len(self):
             raise GraphcError(
@@ -80,7 +83,7 @@ class Dataset:
             )
         order = np.arange(len(self))
         if seed is not None:
-            order = np.random.default_rng(seed).permutation(len(self))
+            order = generator_of("split: seed", seed).permutation(len(self))
         return Dataset(*self.take(order[:count])), Dataset(*self.take(order[count:]))
 
     def take(self, chosen: Any) -> tuple[Any, Any]:
@@ -93,8 +96,12 @@ class Dataset:
 
 
 def arrays_of(value: Any) -> tuple[Array, ...]:
-    """`value` as arrays: a tuple holds several, anything else is one."""
-    return tuple(map(np.asarray, value)) if isinstance(value, tuple) else (np.asarray(value),)
+    """`value` as arrays: a tuple holds several, anything else is one.
+
+    Raises GraphcError for rows of different lengths.
+    """
+    several = value if isinstance(value, tuple) else (value,)
+    return tuple(as_numbers("the data", each) for each in several)
 
 
 def _counts(lengths: Sequence[int | None]) -> str:
@@ -108,19 +115,14 @@ def standardise(train: Any, *others: Any, axes: tuple[int, ...] | None = None) -
     per image channel. The other arrays get the numbers of `train`. A constant `train` is only
     moved. Raises GraphcError if there is nothing to take a mean of.
     """
-    source = np.asarray(train)
+    source = as_numbers("standardise: train", train)
     if source.size == 0 or source.dtype.kind not in "fiub":
         raise GraphcError(
             f"cannot standardise an array of {source.size} elements of dtype {source.dtype}",
             remedy="give numbers, at least one",
         )
+    axes = normalize_axes(axes, source.ndim, "standardise")
     mean = source.mean(axis=axes, keepdims=True, dtype=np.float64)
     deviation = source.std(axis=axes, keepdims=True, dtype=np.float64)
     scale = 1.0 / np.where(deviation == 0, 1.0, deviation)
     return tuple(((np.asarray(a) - mean) * scale).astype(np.float32) for a in (source, *others))
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Raises GraphcError unless `batch_size` is a whole number above 0."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise GraphcError(f"batch_size {batch_size!r}", remedy="give a whole number above 0")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import check_number, check_whole
 from graphc.base.errors import GraphcError
 from graphc.train.history import Epoch
 
@@ -35,15 +36,12 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self) -> None:
-        patience, delta = self.patience, self.minimum_delta
-        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
-            raise GraphcError(f"patience {patience!r}", remedy="give a whole number above 0")
-        if not isinstance(delta, int | float) or not 0 <= delta < math.inf:
-            raise GraphcError(
-                f"minimum_delta {delta!r}", remedy="give a finite number of at least 0"
-            )
+        check_whole("patience", self.patience)
+        check_number("minimum_delta", self.minimum_delta, 0.0)
         if self.monitor not in MONITORS:
-            raise GraphcError(f"monitor {self.monitor!r}", remedy=f"one of: {', '.join(MONITORS)}")
+            raise GraphcError(
+                f"monitor is {self.monitor!r}", remedy=f"one of: {', '.join(MONITORS)}"
+            )
 
     def figure(self, record: Epoch) -> float:
         """What is watched of an epoch. Raises GraphcError if there is none."""

@@ -20,17 +20,17 @@ from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType
 from graphc.runtime.backend import load_backend
 from graphc.runtime.executable import Executable, Session
-from graphc.tracing.trace import Initializer, Traced, trace_callable
+from graphc.tracing.trace import RANDOM_KEY, Initializer, Traced, trace_callable
 from graphc.train.graphs import LEARNING_RATE, StepOptions, evaluation_graph, training_graph
 from graphc.train.losses import Loss
 from graphc.train.optim import Groups, Optimizer
 from graphc.train.parameters import matching
-from graphc.train.rates import Rates
+from graphc.train.rates import Rates, with_own_schedules
 from graphc.train.storage import Storage
 
 Array = np.ndarray[Any, Any]
 Held = dict[str, tuple[TensorType, Initializer | None]]
-RANDOM_KEY = "random_key"
+Snapshot = tuple[Array, Array, tuple[int, int, int]]
 APPLY, HOLD = (np.asarray(True),), (np.asarray(False),)
 
 
@@ -40,8 +40,9 @@ class Engine:
     network: a callable on traced tensors, or a forward graph (whose parameters then start at zero).
     types: of its inputs. frozen: patterns of the parameters that are not trained.
     arrays: all parameters and states, by name. exported: names of what belongs to the network
-    itself (parameters, running averages), in order. steps: training steps done, and updates: those
-    of the optimiser among them. pending: steps since the last update.
+    itself (parameters, running averages), in order. traced: the network in training, if it trains.
+    steps: training steps done, and updates: those of the optimiser among them. pending: steps since
+    the last update.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Engine:
         self.executables: dict[str, Executable] = {}
         self._sessions: dict[str, Session] = {}
         self._training_sessions: dict[str, Session] = {}  # by kind of target: found without delay
-        self._traced: Traced | None = None
+        self.traced: Traced | None = None
         held = self._trace(network, types)
         self.exported = [name for name in held if name != RANDOM_KEY]
         if loss is not None:
@@ -79,6 +80,7 @@ class Engine:
         if optimizer is not None:
             if isinstance(optimizer, Groups):
                 matching(optimizer.patterns, self.parameters, "Groups")
+            self._stepped = with_own_schedules(optimizer)
             self.set_frozen(matching(frozen, self.parameters, "frozen"))
         elif frozen or options != StepOptions():
             raise self._no_optimizer()
@@ -93,8 +95,8 @@ class Engine:
         traces = [trace_callable(network, types, training=False)]
         self.graphs["forward"] = traces[0].graph("forward")
         if self.optimizer is not None:
-            self._traced = trace_callable(network, types, training=True)
-            traces.append(self._traced)
+            self.traced = trace_callable(network, types, training=True)
+            traces.append(self.traced)
         held: Held = {}
         for table in [t.trace.parameters for t in traces] + [t.trace.states for t in traces]:
             for name, (node, initializer) in table.items():
@@ -107,12 +109,16 @@ class Engine:
         """The graph "forward", "train" or "evaluate", or the last two with the kind of target."""
         if name in self.graphs:
             return self.graphs[name]
-        task, _, kind = name.partition("_")
-        kind = f"_{kind}" if kind else ""
+        task, underscore, rest = name.partition("_")
+        kind = underscore + rest
         if task == "evaluate":
             built = evaluation_graph(self.graphs["forward"], self._loss(), kind)
-        else:
+        elif task == "train":
             built = self._training_graph(kind, self.options)
+        else:
+            raise GraphcError(
+                f"a model has no graph {name!r}", remedy="graphs: forward, train, evaluate"
+            )
         self.graphs[name] = built
         return built
 
@@ -131,9 +137,9 @@ class Engine:
 
     def _training_graph(self, kind: str, options: StepOptions) -> Graph:
         loss = self._loss()
-        if self.optimizer is None or self._traced is None:
+        if self.optimizer is None or self.traced is None:
             raise self._no_optimizer()
-        return training_graph(self._traced, loss, self.optimizer, kind, options)
+        return training_graph(self.traced, loss, self.optimizer, kind, options)
 
     # -- training ----------------------------------------------------------------------------------
 
@@ -167,7 +173,7 @@ class Engine:
     @property
     def parameters(self) -> list[str]:
         """The names of the parameters that training could change, in order."""
-        return [] if self._traced is None else list(self._traced.trace.parameters)
+        return [] if self.traced is None else list(self.traced.trace.parameters)
 
     def set_frozen(self, names: frozenset[str]) -> None:
         """Trains the other parameters from now on; what the optimiser kept starts at zero again.
@@ -176,7 +182,6 @@ class Engine:
         """
         options = replace(self.options, frozen=names)
         graph = self._training_graph("", options)
-        assert self.optimizer is not None
         kept = {
             node.attrs["name"]: node.tensor
             for node in graph.inputs
@@ -186,7 +191,7 @@ class Engine:
         dtype = next(
             i.tensor.dtype for i in graph.inputs if i.attrs["name"].startswith(LEARNING_RATE)
         )
-        rates = Rates(self.optimizer.groups(trained), dtype.numpy)
+        rates = Rates(self._stepped.groups(trained), dtype.numpy)
         self.options, self.rates, self.pending = options, rates, 0
         self.training = Storage(kept)
         self.arrays = self.network.arrays | self.training.arrays
@@ -225,14 +230,17 @@ class Engine:
 
     # -- memory ------------------------------------------------------------------------------------
 
-    def snapshot(self) -> tuple[Array, Array]:
-        """A copy of all parameters and states, for `restore`."""
-        return self.network.snapshot(), self.training.snapshot()
+    def snapshot(self) -> Snapshot:
+        """A copy of all parameters, states and counts, for `restore`."""
+        counts = self.steps, self.updates, self.pending
+        return self.network.snapshot(), self.training.snapshot(), counts
 
-    def restore(self, snapshot: tuple[Array, Array]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Everything as it was when `snapshot` was taken."""
-        self.network.restore(snapshot[0])
-        self.training.restore(snapshot[1])
+        network, training, counts = snapshot
+        self.network.restore(network)
+        self.training.restore(training)
+        self.steps, self.updates, self.pending = counts
 
     def not_finite(self) -> str | None:
         """The name of a parameter or state that holds nan or infinity; None if all are finite."""

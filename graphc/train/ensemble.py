@@ -6,14 +6,15 @@ image classification", 2012. Bagging: Breiman, "Bagging predictors", 1996. Knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 from graphc.train.dataset import Dataset
-from graphc.train.metrics import accuracy
+from graphc.train.metrics.classification import accuracy, check_classes
 from graphc.train.model import Model
 
 Array = np.ndarray[Any, Any]
@@ -37,9 +38,12 @@ class Ensemble:
         *,
         average: str = "probabilities",
     ) -> None:
-        self.columns = list(columns)
+        self.columns = list(columns) if isinstance(columns, Iterable) else [columns]
         self.preprocessing = list(preprocessing or [None] * len(self.columns))
         self.average = average
+        stranger = next((c for c in self.columns if not isinstance(c, Model)), None)
+        if stranger is not None:
+            raise GraphcError(f"{stranger!r} is no model", remedy="give a list of gc.Model")
         if not self.columns or len(self.preprocessing) != len(self.columns):
             raise GraphcError(
                 f"an ensemble of {len(self.columns)} models with preprocessing for "
@@ -110,9 +114,10 @@ class Ensemble:
         probabilities or the mean squared error, and for probabilities "accuracy". Raises
         GraphcError for other targets.
         """
-        mean, targets = self.predict(x), np.asarray(y)
+        mean, targets = self.predict(x), as_numbers("the targets", y)
         probabilities = self.average == "probabilities"
         if targets.ndim == 1 and mean.ndim == 2 and targets.dtype.kind in "iu":
+            check_classes(targets, mean.shape[1])
             found = {"accuracy": accuracy(mean, targets)}
             if probabilities:
                 chosen = mean[np.arange(len(mean)), targets]

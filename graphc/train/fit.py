@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import check_whole
 from graphc.base.errors import GraphcError
 from graphc.runtime.executable import as_array
 from graphc.train.checkpoint import Checkpoint, settings_of
-from graphc.train.dataset import Dataset, arrays_of, check_batch_size
+from graphc.train.dataset import Dataset, arrays_of
 from graphc.train.early_stopping import EarlyStopping
-from graphc.train.engine import Engine
+from graphc.train.engine import Engine, Snapshot
 from graphc.train.graphs import TARGET, numbered
 from graphc.train.history import Epoch, History
 from graphc.train.interrupts import Shield
@@ -48,14 +49,11 @@ class Plan:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        check_batch_size(self.batch_size)
-        epochs, every = self.epochs, self.checkpoint_every
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
-            raise GraphcError(f"epochs {epochs!r}", remedy="give a whole number of at least 0")
-        if every is not None and (
-            not isinstance(every, int) or isinstance(every, bool) or every < 1
-        ):
-            raise GraphcError(f"checkpoint_every {every!r}", remedy="give a number of steps")
+        check_whole("batch_size", self.batch_size)
+        check_whole("epochs", self.epochs, 0)
+        every = self.checkpoint_every
+        if every is not None:
+            check_whole("checkpoint_every", every)
         if self.checkpoint is None and (self.resume or every is not None):
             asked = "resume=True" if self.resume else f"checkpoint_every={every}"
             raise GraphcError(f"{asked} without a checkpoint", remedy='give checkpoint="run.ckpt"')
@@ -80,7 +78,9 @@ def fit(
     the last good ones.
     """
     _check_validation(engine, validation, plan)
-    kind, data = _prepared(engine, train, convert=plan.augment is None)
+    kind, data = _prepared(engine, train, "train", convert=plan.augment is None)
+    if validation is not None:
+        _, validation = _prepared(engine, validation, "evaluate", convert=True)
     run, checkpoint = Run(), None
     if plan.checkpoint is not None:
         settings = settings_of(
@@ -90,6 +90,9 @@ def fit(
             () if validation is None else (*validation.inputs, *validation.targets),
             batch_size=plan.batch_size,
             seed=plan.seed,
+            accumulate=engine.options.accumulate,
+            learning_rates=engine.rates,
+            early_stopping=plan.early_stopping,
         )
         checkpoint = Checkpoint(plan.checkpoint, engine, settings)
         run = checkpoint.begin(resume=plan.resume)
@@ -100,7 +103,8 @@ def fit(
         except KeyboardInterrupt:
             run.history.interrupted = True
             plan.progress.interrupted(run.epoch, run.step)
-            loop.save()
+            if not loop.over:  # else it is saved, and the best weights may be back already
+                loop.save()
         finally:
             plan.progress.close()
     return run.history
@@ -119,13 +123,14 @@ def _check_validation(engine: Engine, validation: Dataset | None, plan: Plan) ->
         rule.figure(Epoch(0, 0.0, None, loss, loss if engine.classifies else None, 0.0, 0))
 
 
-def _prepared(engine: Engine, data: Dataset, *, convert: bool) -> tuple[str, Dataset]:
+def _prepared(engine: Engine, data: Dataset, task: str, *, convert: bool) -> tuple[str, Dataset]:
     """The data checked once and in the dtypes of the graph, so that no step converts again.
 
-    convert: the inputs too; what an augmentation has yet to turn into the network's stays as it is.
+    task: "train" or "evaluate". convert: the inputs too; what an augmentation has yet to turn into
+    the network's stays as it is. Returns the kind of target beside it.
     """
     kind, targets = engine.checked(data.y)
-    graph = engine.graph(f"train{kind}")
+    graph = engine.graph(f"{task}{kind}")
     names = numbered(TARGET, len(targets))
     y = tuple(
         as_array(name, target, graph.input_named(name).tensor)
@@ -173,8 +178,9 @@ class _Loop:
             plan.progress.epoch_end(record)
         if plan.early_stopping is not None:
             run.history.stopped_early = run.epoch <= plan.epochs
-            for name, array in (run.best.arrays or {}).items():
-                self.engine.arrays[name][...] = array
+            with self.shield:
+                for name, array in (run.best.arrays or {}).items():
+                    self.engine.arrays[name][...] = array
 
     @property
     def over(self) -> bool:
@@ -196,9 +202,9 @@ class _Loop:
             with shield:
                 last = run.step + 1 == steps
                 loss, scores = engine.advance(self.kind, inputs, y, last=last)
-                run.step += 1
                 if not math.isfinite(loss):
                     self.stop(loss, good)
+                run.step += 1
                 samples = len(y[0])
                 run.seen += samples
                 run.loss_sum += loss * samples
@@ -245,7 +251,7 @@ class _Loop:
             with self.shield:
                 self.checkpoint.save(self.run)
 
-    def stop(self, loss: float, good: tuple[Array, Array] | None) -> None:
+    def stop(self, loss: float, good: Snapshot | None) -> None:
         """Raises the error for a loss that is not finite, with good weights in place."""
         wrong = self.engine.not_finite()
         kept = "the weights are those of the step before"
@@ -253,6 +259,6 @@ class _Loop:
             self.engine.restore(good)
             kept = f"{wrong!r} was not finite either, so the weights are those before the epoch"
         raise GraphcError(
-            f"the loss is {loss} in epoch {self.run.epoch}, step {self.run.step}: {kept}",
+            f"the loss is {loss} in epoch {self.run.epoch}, step {self.run.step + 1}: {kept}",
             remedy="lower the learning rate, or look for nan or very large values in the data",
         )

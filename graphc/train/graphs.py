@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from graphc.base.arguments import check_whole
 from graphc.base.errors import GraphcError
 from graphc.base.source import written_at
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node
-from graphc.ir.types import DType, TensorType
+from graphc.ir.types import DType, TensorType, TupleType
 from graphc.ops.create import batch_size, full
 from graphc.ops.elementwise import (
     add,
@@ -33,6 +34,7 @@ from graphc.ops.elementwise import (
 )
 from graphc.ops.reductions import sum as total
 from graphc.passes.autodiff import gradients
+from graphc.passes.decompose import Decompose
 from graphc.tracing.trace import Traced
 from graphc.train.losses import Loss
 from graphc.train.optim import Groups, Optimizer
@@ -70,9 +72,7 @@ class StepOptions:
                 f"clip_norm {self.clip_norm!r} and clip_value {self.clip_value!r}",
                 remedy="clip by one of them",
             )
-        count = self.accumulate
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise GraphcError(f"accumulate {count!r}", remedy="give a whole number above 0")
+        check_whole("accumulate", self.accumulate)
 
 
 def evaluation_graph(forward: Graph, loss: Loss, kind: str) -> Graph:
@@ -130,6 +130,22 @@ def training_graph(
     inputs = [*fed, *(before for before, _ in changes), *read_only]
     donations = [(len(visible) + k, len(fed) + k) for k in range(len(changes))]
     return Graph("train", inputs, [*visible, *(after for _, after in changes)], donations)
+
+
+def samples_are_independent(forward: Graph) -> bool:
+    """Whether what is computed for a sample of the batch depends on that sample alone.
+
+    No shape holds the batch twice, so that samples can only meet where it is reduced away.
+    """
+    batches = {i for i in forward.inputs if i.tensor.batch_axis is not None}
+    for node in Decompose()(forward).nodes:
+        if batches.isdisjoint(node.inputs):
+            continue
+        types = node.type.elements if isinstance(node.type, TupleType) else (node.type,)
+        if any(type.batch_axis is None for type in types):
+            return False
+        batches.add(node)
+    return True
 
 
 def target_inputs(loss: Loss, outputs: Sequence[Node], kind: str) -> list[Node]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_path
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +40,7 @@ def read_images(
         raise GraphcError(
             f"read_images: channels {channels!r}", remedy="give 3 for colours, or 1 for grey"
         )
-    classes = _classes(Path(folder))
+    classes = _classes(as_path(folder))
     pillow = _pillow()
     images: list[Array] = []
     labels: list[int] = []

@@ -30,13 +30,14 @@ class Shield:
                 signal.signal(signal.SIGINT, self._arrived)
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.depth -= 1
-        if self.depth == 0 and self.installed:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self.depth == 1 and self.installed:  # before it is left: nothing may come in between
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.depth -= 1
         if self.pending and self.depth < 2:
             self.pending = False
-            raise KeyboardInterrupt
+            if kind is None:  # an error that ends training anyway is what there is to say
+                raise KeyboardInterrupt
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         if self.depth < 2:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_whole
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
@@ -24,13 +26,14 @@ from graphc.train.dataset import Dataset
 from graphc.train.early_stopping import EarlyStopping
 from graphc.train.engine import Engine
 from graphc.train.fit import Augment, Plan, fit
-from graphc.train.graphs import StepOptions
+from graphc.train.graphs import StepOptions, samples_are_independent
 from graphc.train.history import History
 from graphc.train.losses import Loss, TargetType, loss_from
 from graphc.train.metrics import accuracy
 from graphc.train.optim import Groups, Optimizer
 from graphc.train.parameters import LoadReport, load_into, matching
 from graphc.train.progress import Progress, progress_from
+from graphc.train.replay import TrainingForm
 
 Array = np.ndarray[Any, Any]
 InputType = str | TensorType | Sequence[str | TensorType] | None
@@ -77,7 +80,8 @@ class Model:
             )
         if optimizer is not None and loss is None:
             raise GraphcError("an optimizer without a loss", remedy='give loss="cross_entropy"')
-        self.seed = _checked_seed(seed)
+        check_whole("seed", seed, 0)
+        self.seed = seed
         self._engine = Engine(
             net,
             types,
@@ -130,8 +134,9 @@ class Model:
         """Trains on every sample once an epoch, shuffled anew each time.
 
         train, validation: a `Dataset` or a pair (x, y); a last smaller batch is used. seed: of the
-        shuffling and the augmentation, the model's by default. progress: "auto" (a live bar on a
-        terminal, one line an epoch elsewhere), "bar", "lines", None (silent), or a `Progress`.
+        shuffling and the augmentation, the model's by default; equal seeds give equal orders, in a
+        second call too. progress: "auto" (a live bar on a terminal, one line an epoch elsewhere),
+        "bar", "lines", None (silent), or a `Progress`.
 
         augment: ``augment(x, generator)`` gives what is trained on instead of x, a batch as the
         data set has it. early_stopping: an `EarlyStopping`. checkpoint: a file that training is
@@ -145,6 +150,8 @@ class Model:
         this training.
         """
         self._engine.graph("train")
+        seed = self.seed if seed is None else seed
+        check_whole("seed", seed, 0)
         return fit(
             self._engine,
             Dataset.of(train),
@@ -152,7 +159,7 @@ class Model:
             Plan(
                 epochs=epochs,
                 batch_size=batch_size,
-                seed=self.seed if seed is None else _checked_seed(seed),
+                seed=seed,
                 progress=progress_from(progress),
                 augment=augment,
                 early_stopping=early_stopping,
@@ -173,8 +180,8 @@ class Model:
         """Trains the parameters that `patterns` mean no longer: no gradient is computed for them.
 
         "0.*" means "0.weight" and "0.bias". Running averages still follow the data. What the
-        optimiser has kept (momentum, accumulated gradients) starts at zero again. Raises
-        GraphcError for a pattern that means nothing, and if no parameter is left to train.
+        optimiser has kept (momentum, accumulated gradients) starts at zero again, schedules go on.
+        Raises GraphcError for a pattern that means nothing, and if no parameter is left to train.
         """
         engine = self._engine
         engine.graph("train")
@@ -191,7 +198,7 @@ class Model:
     def predict(self, x: Any) -> Any:
         """The network's output (a tuple if there are several) for a batch of any size."""
         session = self._engine.session("forward")
-        arrays = [np.asarray(a) for a in self._inputs(x)]
+        arrays = [as_numbers("the input", a) for a in self._inputs(x)]
         results = [session(*part) for part in self._parts(arrays, self._data)]
         joined = results[0]
         if len(results) > 1:
@@ -208,7 +215,7 @@ class Model:
         kind, targets = engine.checked(y)
         graph = engine.graph(f"evaluate{kind}")
         session = engine.session(f"evaluate{kind}")
-        arrays = [np.asarray(a) for a in (*self._inputs(x), *targets)]
+        arrays = [as_numbers("the input", a) for a in (*self._inputs(x), *targets)]
         fed = [node for node in graph.inputs if node.attrs["kind"] == "data"]
         total, samples, scores = 0.0, 0, []
         for part in self._parts(arrays, fed):
@@ -233,15 +240,19 @@ class Model:
             )
         return found
 
+    @cached_property
+    def _separable(self) -> bool:
+        forward = self.graphs["forward"]
+        return all(map(_is_batch, forward.outputs)) and samples_are_independent(forward)
+
     def _parts(self, arrays: Sequence[Array], nodes: Sequence[Node]) -> list[Sequence[Array]]:
         """`arrays` in batches of bounded size, so that memory does not grow with the data.
 
-        What is no batch is in every part.
+        What is no batch is in every part; samples that depend on each other stay together.
         """
-        outputs = self._engine.graphs["forward"].outputs
         batches = [a for a, i in zip(arrays, nodes, strict=True) if _is_batch(i)]
         lengths = {a.shape[0] if a.ndim else 0 for a in batches}
-        if len(lengths) != 1 or max(lengths) <= LARGEST_BATCH or not all(map(_is_batch, outputs)):
+        if len(lengths) != 1 or max(lengths) <= LARGEST_BATCH or not self._separable:
             return [arrays]
         return [
             [
@@ -250,6 +261,41 @@ class Model:
             ]
             for k in range(0, max(lengths), LARGEST_BATCH)
         ]
+
+    # -- models of rewritten networks --------------------------------------------------------------
+
+    @property
+    def training_form(self) -> TrainingForm | None:
+        """The network in training, as a graph that passes rewrite; None if it does not train."""
+        traced = self._engine.traced
+        return None if traced is None else TrainingForm.of(traced)
+
+    def with_network(
+        self,
+        net: Callable[..., Any],
+        *,
+        optimizer: Optimizer | Groups | None = None,
+        frozen: Sequence[str] = (),
+    ) -> Model:
+        """A model of another network of the same inputs: loss, backend, seed and options are this
+        model's, and so is the optimiser if none is given.
+
+        Raises GraphcError if they do not fit the network.
+        """
+        engine = self._engine
+        return Model(
+            net,
+            [node.tensor for node in self._data],
+            engine.loss,
+            optimizer or engine.optimizer,
+            engine.backend,
+            self.seed,
+            engine.threads,
+            frozen=frozen,
+            clip_norm=engine.options.clip_norm,
+            clip_value=engine.options.clip_value,
+            accumulate=engine.options.accumulate,
+        )
 
     # -- what it holds -----------------------------------------------------------------------------
 
@@ -353,9 +399,3 @@ def _patterns(frozen: object) -> Sequence[str]:
 
 def _is_batch(node: Node) -> bool:
     return node.tensor.batch_axis == 0
-
-
-def _checked_seed(seed: int) -> int:
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise GraphcError(f"seed {seed!r}", remedy="give a whole number of at least 0")
-    return seed

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_whole, generator_of
 from graphc.base.errors import GraphcError
 from graphc.train.dataset import Dataset
 
@@ -20,11 +21,12 @@ def pairs(x: Any, labels: Any, count: int, seed: int | tuple[int, ...] = 0) -> D
     equal pairs. Raises GraphcError if x and labels differ in length, `count` is not above 0, and if
     no class has two samples or there is only one.
     """
-    samples, classes = np.asarray(x), np.asarray(labels)
-    if classes.ndim != 1 or samples.shape[:1] != classes.shape or count < 1:
+    check_whole("pairs: count", count)
+    samples, classes = as_numbers("pairs: x", x), as_numbers("pairs: labels", labels)
+    if classes.ndim != 1 or samples.shape[:1] != classes.shape:
         raise GraphcError(
             f"{count} pairs of {list(samples.shape)} samples with labels {list(classes.shape)}",
-            remedy="give one label for each sample, and a count above 0",
+            remedy="give one label for each sample",
         )
     order = np.argsort(classes, kind="stable")
     _, first, sizes = np.unique(classes[order], return_index=True, return_counts=True)
@@ -33,7 +35,7 @@ def pairs(x: Any, labels: Any, count: int, seed: int | tuple[int, ...] = 0) -> D
             f"pairs of {len(sizes)} classes, the largest of {sizes.max(initial=0)} samples",
             remedy="give two classes at least, one of them with two samples",
         )
-    generator = np.random.default_rng(seed)
+    generator = generator_of("pairs: seed", seed)
     begin, size = np.repeat(first, sizes), np.repeat(sizes, sizes)  # of the class at each place
     alike = count // 2
     one = generator.choice(np.flatnonzero(size > 1), alike)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -67,8 +68,13 @@ def load_into(own: Mapping[str, Array], mapping: Mapping[str, Any], *, strict: b
     is and is reported. Raises GraphcError for what is not strict, for arrays that hold no numbers,
     and if nothing fits; then nothing has changed.
     """
+    if not isinstance(mapping, Mapping):
+        raise GraphcError(
+            f"parameters are given as a {type(mapping).__name__}",
+            remedy="give a mapping from their names to arrays, such as a PyTorch state_dict",
+        )
     given = {
-        name: np.asarray(value)
+        name: as_numbers(name, value)
         for name, value in mapping.items()
         if not name.endswith(IGNORED_SUFFIX)
     }

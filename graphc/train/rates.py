@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import Field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from graphc.base.errors import GraphcError
+from graphc.train.optim.groups import Groups
 from graphc.train.optim.optimizer import Group, Optimizer
 from graphc.train.optim.schedules import Schedule
 
@@ -22,13 +23,13 @@ Array = np.ndarray[Any, Any]
 class Rates:
     """The learning rate of each group at any optimiser step.
 
-    What a schedule remembers is this training's own: the schedules are copied. dtype: of the
-    arrays. constant: the rates as arrays, if none ever changes.
+    dtype: of the arrays. constant: the rates as arrays, if none ever changes. As text it says what
+    the rates are; of a function only that it is one.
     """
 
     def __init__(self, groups: Sequence[Group], dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
-        self.optimizers = tuple(_with_own_schedule(group.optimizer) for group in groups)
+        self.optimizers = tuple(group.optimizer for group in groups)
         self.schedules = [o.lr for o in self.optimizers if isinstance(o.lr, Schedule)]
         varying = any(callable(o.lr) for o in self.optimizers)
         self.constant = None if varying else self(0)
@@ -65,8 +66,27 @@ class Rates:
         for schedule, state in zip(self.schedules, states, strict=True):
             schedule.restore(state)
 
+    def __str__(self) -> str:
+        return ", ".join(_shown(optimizer.lr) for optimizer in self.optimizers)
+
+
+def with_own_schedules(optimizer: Optimizer | Groups) -> Optimizer | Groups:
+    """The same with copies of its schedules: what they remember belongs to one training."""
+    if isinstance(optimizer, Groups):
+        return Groups(*((pattern, _with_own_schedule(o)) for pattern, o in optimizer.rules))
+    return _with_own_schedule(optimizer)
+
 
 def _with_own_schedule(optimizer: Optimizer) -> Optimizer:
     if not isinstance(optimizer.lr, Schedule):
         return optimizer
     return replace(optimizer, lr=copy.deepcopy(optimizer.lr))
+
+
+def _shown(rate: object) -> str:
+    """A rate as text that is the same in every process."""
+    if not isinstance(rate, Schedule):
+        return "a function" if callable(rate) else repr(rate)
+    options: Sequence[Field[Any]] = fields(rate) if is_dataclass(rate) else ()
+    values = (f"{o.name}={_shown(getattr(rate, o.name))}" for o in options if o.init)
+    return f"{type(rate).__name__}({', '.join(values)})"

@@ -11,13 +11,13 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_path
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -168,7 +168,8 @@ CIFAR100 = _Cifar("CIFAR-100", (20, 100), "train.bin (153,700,000 bytes)")
 
 def _cifar(paths: FilePath | Sequence[FilePath], format: _Cifar) -> tuple[Array, tuple[Array, ...]]:
     """Images and labels, one array for each label byte of a record."""
-    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    several = isinstance(paths, Iterable) and not isinstance(paths, str)
+    listed = list(paths) if several else [as_path(paths)]  # type: ignore[arg-type]
     if not listed:
         raise GraphcError(
             f"no {format.name} file was given", remedy=f"give for example {format.file}"
@@ -216,8 +217,9 @@ def _content(path: FilePath, *, packed: bool = True) -> bytes:
     """The bytes of a file, decompressed if they are gzip's and may be `packed`: in a format without
     a header an image can begin as gzip does.
     """
+    source = as_path(path)
     try:
-        content = Path(path).read_bytes()
+        content = source.read_bytes()
         return gzip.decompress(content) if packed and content[:2] == GZIP_MAGIC else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise GraphcError(

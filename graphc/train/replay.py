@@ -17,8 +17,7 @@ from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, remake
 from graphc.tracing.tensor import Tensor
-from graphc.tracing.trace import Owner, Trace, Traced, current_trace
-from graphc.train.engine import RANDOM_KEY
+from graphc.tracing.trace import RANDOM_KEY, Owner, Trace, Traced, current_trace
 
 Array = np.ndarray[Any, Any]
 

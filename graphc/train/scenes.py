@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import check_number, check_whole
 from graphc.base.errors import GraphcError
+from graphc.ir.types import whole_numbers
 from graphc.train.detection.boxes import iou
 from graphc.train.detection.objects import Objects
 
@@ -64,21 +66,18 @@ def scenes(
     0; noise: the deviation of what is added to all pixels. Raises GraphcError for numbers out of
     range.
     """
-    low, high = objects
-    if not (
-        count >= 1
-        and size >= 16
-        and channels >= 1
-        and 1 <= classes <= len(SHAPES)
-        and 1 <= low <= high
-        and 0 <= noise < np.inf
-    ):
+    check_whole("scenes: count", count)
+    check_whole("scenes: size", size, 16)
+    check_whole("scenes: channels", channels)
+    check_whole("scenes: seed", seed, 0)
+    check_number("scenes: noise", noise, 0.0)
+    if classes not in range(1, len(SHAPES) + 1):
         raise GraphcError(
-            f"scenes: count {count}, size {size}, classes {classes}, objects {objects}, "
-            f"channels {channels}, noise {noise}",
-            remedy=f"count and channels are at least 1, size at least 16, classes in "
-            f"1..{len(SHAPES)}, objects (least, most) at least 1, noise at least 0",
+            f"scenes: classes is {classes!r}", remedy=f"give a number from 1 to {len(SHAPES)}"
         )
+    low, high = whole_numbers(objects, "scenes: objects", least=1, count=2)
+    if low > high:
+        raise GraphcError(f"scenes: objects {objects}", remedy="give (least, most)")
     images = np.zeros((count, channels, size, size), np.float32)
     fixations = np.zeros((count, size, size), np.int32)
     found = []

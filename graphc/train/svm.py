@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, check_whole
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -30,10 +31,13 @@ class LinearSVM:
     def __init__(
         self, cost: float = 1.0, *, tolerance: float = 1e-2, passes: int = 1000, seed: int = 0
     ) -> None:
-        if min(cost, tolerance, passes) <= 0:
+        check_number("LinearSVM: cost", cost, 0.0)
+        check_number("LinearSVM: tolerance", tolerance, 0.0)
+        check_whole("LinearSVM: passes", passes)
+        check_whole("LinearSVM: seed", seed, 0)
+        if 0.0 in (cost, tolerance):
             raise GraphcError(
-                f"LinearSVM: cost {cost}, tolerance {tolerance}, passes {passes}",
-                remedy="give numbers above 0",
+                f"LinearSVM: cost {cost}, tolerance {tolerance}", remedy="give numbers above 0"
             )
         self.cost, self.tolerance, self.passes, self.seed = cost, tolerance, passes, seed
         self.classes: Array = np.zeros(0, np.int64)
@@ -46,7 +50,7 @@ class LinearSVM:
         Raises GraphcError for arrays that do not fit, a single class, and if the duality gap is
         still too large after the last pass.
         """
-        x, y = _features(features), np.asarray(labels)
+        x, y = _features(features), as_numbers("LinearSVM: labels", labels)
         if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
             raise GraphcError(
                 f"LinearSVM: features {list(x.shape)} with labels {y.dtype}{list(y.shape)}",
@@ -113,10 +117,11 @@ class LinearSVM:
 
 
 def _features(features: Any) -> Array:
-    x = np.asarray(features, np.float64)
+    x = as_numbers("LinearSVM: features", features, np.float64)
     if x.ndim != 2 or x.size == 0 or not np.isfinite(x).all():
+        wrong = x.size - int(np.isfinite(x).sum())
         raise GraphcError(
-            f"LinearSVM: features of shape {list(x.shape)}, or not finite",
+            f"LinearSVM: features of shape {list(x.shape)}, {wrong} of them not finite",
             remedy="give finite numbers [n,d], such as the output of a network cut before its head",
         )
     return x

@@ -162,6 +162,7 @@ def test_connected_weights_and_biases_are_drawn_by_the_connections_each_map_has(
     ("layer", "weight", "output"),
     [
         (nn.ConvTranspose(6, 3), (4, 6, 3, 3), (6, 11, 9)),
+        (nn.ConvTranspose(6, 3, padding="valid"), (4, 6, 3, 3), (6, 11, 9)),
         (nn.ConvTranspose(6, 2, stride=2), (4, 6, 2, 2), (6, 18, 14)),
         (nn.ConvTranspose(6, 3, stride=2, padding=1), (4, 6, 3, 3), (6, 17, 13)),
         (nn.ConvTranspose(6, 3, 2, 1, output_padding=1), (4, 6, 3, 3), (6, 18, 14)),

@@ -159,6 +159,12 @@ def test_a_standard_score_has_deviation_1_in_a_window_that_holds_the_image(backe
     close(run(layer, SAMPLES, backend), run(nn.InstanceNorm(eps=0.0), SAMPLES, backend))
 
 
+@pytest.mark.parametrize("sigma", [1e-9, 1e-30, 1e-200])
+def test_a_gaussian_narrower_than_a_pixel_leaves_no_neighbours(sigma: float, backend: str) -> None:
+    """The local mean is the pixel itself, and nothing is left of it."""
+    assert not run(nn.LocalContrastNorm(3, sigma, across_maps=False), SAMPLES, backend).any()
+
+
 def test_a_constant_picture_has_no_contrast(backend: str) -> None:
     flat = np.full((1, 3, 6, 7), 0.3, np.float32)
     for layer in (nn.LocalContrastNorm(5), nn.LocalContrastNorm(5, standard_score=True)):
@@ -168,6 +174,7 @@ def test_a_constant_picture_has_no_contrast(backend: str) -> None:
 # -- what is refused -------------------------------------------------------------------------------
 
 BAD_ARGUMENTS = [
+    (lambda: nn.BatchNorm(momentum=1.5), "BatchNorm: momentum 1.5 is not a number in [0, 1]"),
     (lambda: nn.LayerNorm(eps=-1.0), "LayerNorm: eps -1.0"),
     (lambda: nn.LayerNorm(affine=1), "LayerNorm: affine 1"),
     (lambda: nn.GroupNorm(0), "GroupNorm: groups 0"),
@@ -192,6 +199,7 @@ BAD_INPUTS = [
     (nn.GroupNorm(3), "f32[N,4,5,5]", "4 channels do not divide into 3 groups"),
     (nn.InstanceNorm(), "f32[N,4]", "single numbers"),
     (nn.LayerNorm(), "f32[4,N]", "no channels on axis 1"),
+    (nn.LayerNorm(), "f32[N,3,0,2]", "f32[N,3,0,2] has nothing to average over"),
     (nn.LocalResponseNorm(), "i32[N,4,5,5]", "no channels on axis 1"),
     (nn.LocalContrastNorm(4), "f32[N,1,5,5]", "window (4, 4) has no middle"),
     (nn.LocalContrastNorm(), "f32[N,4]", "2 axes, not 4"),

@@ -149,6 +149,7 @@ def test_l1_makes_weights_sparse() -> None:
     [
         (lambda: nn.L1(-1.0), "weight -1.0"),
         (lambda: nn.L1(1.0, nn.relu), "is not a module"),
+        (lambda: nn.L1(1.0, nn.Dense(2), "weight"), "parameters 'weight' are not names"),
         (lambda: gc.trace(nn.L1(1.0, nn.ReLU()), "f32[N,2]", training=True), "no parameter"),
         (lambda: nn.Sparsity(0.0), "rho 0.0"),
         (lambda: nn.Sparsity(1.0), "rho 1.0"),

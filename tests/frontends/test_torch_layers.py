@@ -1,4 +1,5 @@
-"""Layers and losses against PyTorch: outputs, gradients and states, row by row, in f32 and f64.
+"""Layers and losses against PyTorch: outputs, gradients and states, row by row, in f32 and f64; and
+gradients of both orders against finite differences.
 
 The rows and the files of answers are in tests/fixtures/torch_layers.
 """
@@ -25,6 +26,7 @@ from graphc.train import losses
 from tests.fixtures.torch_layers import MODULES, SCRIPT, Array, Row, answers_file, rows_of
 
 ALL = [(module, row) for module in MODULES for row in rows_of(module)]
+WITHOUT_TIES = [(m, row) for m, row in ALL if "whole" not in {kind for _, kind in row.inputs}]
 TOLERANCES = {"f32": 1e-5, "f64": 1e-10}
 
 
@@ -58,10 +60,25 @@ def loss_function(loss: losses.Loss, outputs: int) -> Any:
     return function
 
 
+def batch_of(row: Row) -> int:
+    """How many samples the inputs have; 1 if none of them is a batch."""
+    return next((row.inputs[p][0][0] for p in row.with_batch), 1)
+
+
+def fed(row: Row, found: Traced, batch: int) -> dict[str, Array]:
+    """The inputs, parameters and states of a row by name, in f64."""
+    held = [n for n, _ in (*found.trace.parameters.values(), *found.trace.states.values())]
+    named = {i.attrs["name"]: a for i, a in zip(found.data, row.arrays(), strict=True)}
+    for node in held:
+        name = node.attrs["name"]
+        named[name] = row.parameter(name, node.tensor.concrete(batch))
+    return named
+
+
 def computed(module: str, row: Row, dtype: DType, backend: str) -> dict[str, Array]:
     """What we find for everything that PyTorch was asked for, by the same names."""
     found = traced(module, row, dtype)
-    batch = next((row.inputs[p][0][0] for p in row.with_batch), 1)
+    batch = batch_of(row)
     outputs = [*found.outputs, *found.trace.penalties]
     sent, total = [], full(0.0, dtype=dtype)
     for position, output in enumerate(outputs):
@@ -77,13 +94,11 @@ def computed(module: str, row: Row, dtype: DType, backend: str) -> dict[str, Arr
         for state in states:
             name = state.attrs["name"]
             results[f"state {name}"] = found.trace.updates.get(name, state)
-    fed = {i.attrs["name"]: a for i, a in zip(found.data, row.arrays(), strict=True)}
-    for node in (*parameters, *states):
-        fed[node.attrs["name"]] = row.parameter(node.attrs["name"], node.tensor.concrete(batch))
+    given = fed(row, found, batch)
     for position, node in enumerate(sent):
-        fed[node.attrs["name"]] = row.cotangent(position, node.tensor.concrete(batch))
+        given[node.attrs["name"]] = row.cotangent(position, node.tensor.concrete(batch))
     inputs = (*found.data, *parameters, *states, *sent)
-    arrays = {i.attrs["name"]: fed[i.attrs["name"]].astype(i.tensor.dtype.numpy) for i in inputs}
+    arrays = {i.attrs["name"]: given[i.attrs["name"]].astype(i.tensor.dtype.numpy) for i in inputs}
     graph = Graph("row", inputs, tuple(results.values()))
     values = gc.compile(graph, backend)(**arrays)
     several = values if isinstance(values, tuple) else (values,)
@@ -105,6 +120,19 @@ def test_row(module: str, row: Row, dtype: str, backend: str) -> None:
         assert got[name].dtype == DType[dtype].numpy, name
         away, scale = (np.max(np.abs(a), initial=0.0) for a in (got[name] - right, right))
         assert away <= TOLERANCES[dtype] * scale, f"{name}: off by {away:.3g} of {scale:.3g}"
+
+
+@pytest.mark.parametrize(
+    ("module", "row"), WITHOUT_TIES, ids=[f"{m}: {r.name}" for m, r in WITHOUT_TIES]
+)
+def test_gradients_of_both_orders_are_slopes(module: str, row: Row) -> None:
+    found = traced(module, row, DType.f64)
+    held = [n for n, _ in (*found.trace.parameters.values(), *found.trace.states.values())]
+    graph = Graph("row", (*found.data, *held), (*found.outputs, *found.trace.penalties))
+    wrt = [f"input {p}" for p in row.differentiated] + list(found.trace.parameters)
+    check = gc.testing.check_grads(graph, fed(row, found, batch_of(row)), order=2, wrt=wrt)
+    assert check.first.keys() == check.second.keys() == set(wrt)
+    assert check.worst < 1e-4
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -15,10 +15,20 @@ from graphc.ops import contractions as c
 from graphc.ops import elementwise as e
 from graphc.ops import pooling as p
 from graphc.ops import views as v
+from graphc.ops.contrast import local_contrast_norm
 from graphc.ops.create import full, iota, random_uniform
-from graphc.ops.losses import softmax_cross_entropy
+from graphc.ops.indexing import add_along_axis, take_along_axis
+from graphc.ops.locally_connected import (
+    local_conv2d,
+    local_conv2d_input_grad,
+    local_conv2d_weight_grad,
+)
+from graphc.ops.losses import hinge, softmax_cross_entropy, squared_error
+from graphc.ops.normalization import local_response_norm, moving_sum, standardize
 from graphc.ops.op import Op
-from graphc.ops.reductions import max, mean, sum
+from graphc.ops.pooling.adaptive import adaptive_sum_pool2d
+from graphc.ops.range_max import range_max, range_max_index
+from graphc.ops.reductions import max, mean, min, sum
 from graphc.ops.regularization import dropout
 from graphc.ops.softmax import log_softmax, softmax
 from graphc.testing.draft import good_samples
@@ -47,6 +57,8 @@ def _x(text: str, name: str = "x") -> Node:
 IMAGE, WEIGHTS, MATRIX = _x("f32[N,2,6,6]"), _x("f32[4,2,3,3]", "w"), _x("f32[N,5]", "m")
 G = _x("f32[N,4,4,4]", "g")
 KEY = _x("i32[]", "key")
+FEATURES, BOXES = _x("f32[2,4,6,6]", "features"), _x("f32[N,5]", "boxes")
+LOCAL, INDEX = _x("f32[4,4,4,2,3,3]", "local"), _x("i32[N,5]", "index")
 
 SIZED: dict[str, Callable[[Any], Any]] = {
     "conv2d stride": lambda b: c.conv2d(IMAGE, WEIGHTS, stride=b),
@@ -70,11 +82,56 @@ SIZED: dict[str, Callable[[Any], Any]] = {
     "sum_unpool2d size": lambda b: p.sum_unpool2d(G, size=(b, b), window=2, stride=2, padding=0),
     "sum_unpool2d window": lambda b: p.sum_unpool2d(G, size=(8, 8), window=b, stride=2, padding=0),
     "sum_unpool2d stride": lambda b: p.sum_unpool2d(G, size=(8, 8), window=2, stride=b, padding=0),
+    "conv2d_input_grad dilation": lambda b: c.conv2d_input_grad(
+        G, WEIGHTS, size=(6, 6), dilation=b
+    ),
+    "conv2d_weight_grad stride": lambda b: c.conv2d_weight_grad(
+        IMAGE, G, window=(3, 3), stride=b
+    ),
+    "max_unpool2d window": lambda b: p.max_unpool2d(
+        G, G, size=(8, 8), window=b, stride=2, padding=0
+    ),
+    "max_unpool2d stride": lambda b: p.max_unpool2d(
+        G, G, size=(8, 8), window=2, stride=b, padding=0
+    ),
+    "avg_pool2d stride": lambda b: p.avg_pool2d(IMAGE, window=2, stride=b),
+    "sum_pool2d stride": lambda b: p.sum_pool2d(IMAGE, window=2, stride=b),
+    "l2_pool2d window": lambda b: p.l2_pool2d(IMAGE, window=b),
+    "l2_pool2d stride": lambda b: p.l2_pool2d(IMAGE, window=2, stride=b),
+    "l2_pool2d maps": lambda b: p.l2_pool2d(IMAGE, window=2, maps=b),
+    "adaptive_avg_pool2d size": lambda b: p.adaptive_avg_pool2d(IMAGE, size=b),
+    "adaptive_sum_pool2d size": lambda b: adaptive_sum_pool2d(IMAGE, size=b),
+    "roi_max_pool size": lambda b: p.roi_max_pool(FEATURES, BOXES, size=b),
+    "local_conv2d stride": lambda b: local_conv2d(IMAGE, LOCAL, stride=b),
+    "local_conv2d block": lambda b: local_conv2d(IMAGE, LOCAL, block=b),
+    "local_conv2d_input_grad size": lambda b: local_conv2d_input_grad(G, LOCAL, size=(b, b)),
+    "local_conv2d_input_grad stride": lambda b: local_conv2d_input_grad(
+        G, LOCAL, size=(6, 6), stride=b
+    ),
+    "local_conv2d_input_grad block": lambda b: local_conv2d_input_grad(
+        G, LOCAL, size=(6, 6), block=b
+    ),
+    "local_conv2d_weight_grad window": lambda b: local_conv2d_weight_grad(
+        IMAGE, G, window=(b, b)
+    ),
+    "local_conv2d_weight_grad stride": lambda b: local_conv2d_weight_grad(
+        IMAGE, G, window=(3, 3), stride=b
+    ),
+    "local_conv2d_weight_grad block": lambda b: local_conv2d_weight_grad(
+        IMAGE, G, window=(3, 3), block=b
+    ),
+    "local_response_norm size": lambda b: local_response_norm(IMAGE, size=b),
+    "local_contrast_norm window": lambda b: local_contrast_norm(IMAGE, window=b),
+    "add_along_axis extent": lambda b: add_along_axis(MATRIX, INDEX, axis=1, shape=(N, b)),
     "slice step": lambda b: v.slice(MATRIX, start=(0, 0), stop=(None, 4), step=(1, b)),
     "reshape extent": lambda b: v.reshape(_x("f32[6]"), shape=(b, 5)),
     "full extent": lambda b: full(1.0, shape=(b, 2**31 - 1, 2**31 - 1)),
 }  # fmt: skip
-ALLOWED = (("max_pool2d stride", None), ("full extent", 0))
+ALLOWED = (
+    *((f"{name}_pool2d stride", None) for name in ("max", "avg", "sum", "l2")),
+    ("add_along_axis extent", 0),
+    ("full extent", 0),
+)
 AXES: dict[str, Callable[[Any], Any]] = {
     "sum": lambda b: sum(MATRIX, axes=b),
     "max": lambda b: max(MATRIX, axes=(b,)),
@@ -84,6 +141,13 @@ AXES: dict[str, Callable[[Any], Any]] = {
     "transpose": lambda b: v.transpose(MATRIX, axes=(b, 0)),
     "reverse": lambda b: v.reverse(MATRIX, axes=(b,)),
     "concat": lambda b: v.concat(MATRIX, MATRIX, axis=b),
+    "min": lambda b: min(MATRIX, axes=(b,)),
+    "standardize": lambda b: standardize(MATRIX, axes=b),
+    "moving_sum": lambda b: moving_sum(MATRIX, axis=b, low=1, high=1),
+    "take_along_axis": lambda b: take_along_axis(MATRIX, INDEX, axis=b),
+    "add_along_axis": lambda b: add_along_axis(MATRIX, INDEX, axis=b, shape=(N, 7)),
+    "range_max": lambda b: range_max(MATRIX, INDEX, INDEX, axis=b),
+    "range_max_index": lambda b: range_max_index(MATRIX, MATRIX, INDEX, INDEX, axis=b),
     "iota": lambda b: iota(axis=b, shape=(N, 3)),
     "broadcast": lambda b: v.broadcast(MATRIX, shape=(N, 5, 2), axes=(0, b)),
 }
@@ -93,6 +157,14 @@ PADDED: dict[str, Callable[[Any], Any]] = {
     "max_pool2d": lambda b: p.max_pool2d(IMAGE, window=2, padding=b),
     "avg_pool2d": lambda b: p.avg_pool2d(IMAGE, window=2, padding=b, ceil_mode=True),
     "sum_unpool2d": lambda b: p.sum_unpool2d(G, size=(8, 8), window=2, stride=2, padding=b),
+    "conv2d_weight_grad": lambda b: c.conv2d_weight_grad(IMAGE, G, window=(3, 3), padding=b),
+    "max_unpool2d": lambda b: p.max_unpool2d(G, G, size=(8, 8), window=2, stride=2, padding=b),
+    "sum_pool2d": lambda b: p.sum_pool2d(IMAGE, window=2, padding=b, ceil_mode=True),
+    "l2_pool2d": lambda b: p.l2_pool2d(IMAGE, window=2, padding=b),
+    "moving_sum low": lambda b: moving_sum(IMAGE, axis=1, low=b, high=0),
+    "moving_sum high": lambda b: moving_sum(IMAGE, axis=1, low=0, high=b),
+    "random_uniform stream": lambda b: random_uniform(KEY, shape=(3,), stream=b),
+    "dropout stream": lambda b: dropout(MATRIX, KEY, rate=0.5, stream=b),
 }
 
 
@@ -114,8 +186,8 @@ def test_sizes(name: str, bad: Any) -> None:
 @pytest.mark.parametrize("bad", [2, -3, 2**31, 2**63 - 1, 0.5, "0", None, True, (0, 0)], ids=repr)
 @pytest.mark.parametrize("name", AXES)
 def test_axes(name: str, bad: Any) -> None:
-    if bad is None and name == "sum":
-        assert sum(MATRIX, axes=None).tensor.shape == ()
+    if bad is None and name in ("sum", "standardize"):
+        assert AXES[name](None) is not None
         return
     if name == "broadcast" and bad == 2:
         bad = 3
@@ -150,6 +222,12 @@ def test_pads_and_ranges(bad: Any) -> None:
 def test_rates(rate: Any) -> None:
     with pytest.raises(GraphcError):
         dropout(MATRIX, KEY, rate=rate)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), "a", None])
+def test_scales(scale: Any) -> None:
+    with pytest.raises(GraphcError):
+        p.roi_max_pool(FEATURES, BOXES, size=2, scale=scale)
 
 
 @pytest.mark.parametrize(
@@ -214,11 +292,16 @@ def test_rates(rate: Any) -> None:
         lambda: v.relayout(MATRIX, layout="nchw"),
         lambda: sum(_x("bool[3]")),
         lambda: max(_x("f32[0,3]"), axes=0),
+        lambda: mean(_x("f32[N,0]")),
+        lambda: mean(_x("f32[0,3]"), axes=0),
         lambda: softmax(_x("f32[]"), axis=0),
         lambda: softmax_cross_entropy(MATRIX, _x("bool[N]")),
         lambda: softmax_cross_entropy(_x("f32[N]"), _x("f32[N]")),
         lambda: softmax_cross_entropy(_x("f32[]"), _x("i32[]")),
         lambda: softmax_cross_entropy(_x("f32[N,0]"), _x("i32[N]")),
+        lambda: softmax_cross_entropy(_x("f32[0,3]"), _x("i32[0]")),
+        lambda: hinge(_x("f32[0,3]"), _x("i32[0]")),
+        lambda: squared_error(_x("f32[0,3]"), _x("f32[0,3]", "y")),
     ],
 )  # fmt: skip
 def test_inputs_that_do_not_go_together(build: Callable[[], Any]) -> None:

@@ -173,6 +173,7 @@ class Attends(nn.Module):
 REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
     "a smaller image": (gc.zoo.lenet5, "f32[N,1,32,32]", "f32[N,1,31,32]", "instead of"),
     "other channels": (gc.zoo.lenet5, "f32[N,1,32,32]", "f32[N,3,40,40]", "instead of"),
+    "another number of axes": (gc.zoo.lenet5, "f32[N,1,32,32]", "f32[N,1,64]", "instead of"),
     "another dtype": (gc.zoo.lenet5, "f32[N,1,32,32]", "f64[N,1,40,40]", "instead of"),
     "no image": (lambda: nn.Dense(3), "f32[N,4]", "f32[N,5]", "not one batch of images"),
     "a mean that goes back": (

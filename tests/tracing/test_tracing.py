@@ -16,6 +16,7 @@ from graphc.ir.graph import Graph, make_input
 from graphc.ir.types import N, parse_type
 from graphc.ops import elementwise as e
 from graphc.ops.interpret import interpret
+from graphc.ops.softmax import softmax
 from graphc.tracing.tensor import Tensor, function, function_named
 from graphc.tracing.trace import Owner, current_trace, trace, trace_callable
 
@@ -100,6 +101,22 @@ def test_sums_and_means_take_axes() -> None:
         ARRAY.mean(2, keepdims=True),
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: function(softmax)(ARRAY),
+        lambda x: function(e.where)(x < 0.0, x, ARRAY),
+        lambda x: x * ARRAY,
+        lambda x: ARRAY - x,
+    ],
+)
+def test_a_function_of_tensors_that_is_given_an_array_says_where_arrays_go(call: Any) -> None:
+    with pytest.raises(GraphcError, match=r"was called on an array of shape \[2, 4, 6\]") as caught:
+        trace(call, TYPE)
+    assert "predict" in str(caught.value.remedy)
+    assert "an array of shape" in str(caught.value.node)
 
 
 def test_arrays_of_numpy_leave_arithmetic_to_the_tensor() -> None:

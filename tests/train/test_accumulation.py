@@ -117,6 +117,17 @@ def test_nan_in_the_middle_changes_nothing(backend: str) -> None:
     assert same(everything(model), everything(untouched))
 
 
+def test_counts_go_back_with_the_weights() -> None:
+    """Weights that overflow are those before the epoch again, and so is what was counted."""
+    model = small(optimizer=optim.Adam(1e38), accumulate=2)
+    before = everything(model)
+    with pytest.raises(gc.GraphcError, match="before the epoch"):
+        model.fit((X, Y), epochs=2, batch_size=5, progress=None)
+    assert same(everything(model), before)
+    engine = model._engine
+    assert (engine.steps, engine.updates, engine.pending) == (0, 0, 0)
+
+
 # -- clipping --------------------------------------------------------------------------------------
 
 
@@ -213,8 +224,8 @@ def test_the_history_says_every_groups_rate() -> None:
         ({"clip_value": -1}, "clip_value -1"),
         ({"clip_value": True}, "clip_value True"),
         ({"clip_norm": 1.0, "clip_value": 1.0}, "clip_norm 1.0 and clip_value 1.0"),
-        ({"accumulate": 0}, "accumulate 0"),
-        ({"accumulate": 2.0}, "accumulate 2.0"),
+        ({"accumulate": 0}, "accumulate is 0"),
+        ({"accumulate": 2.0}, "accumulate is 2.0"),
         ({"accumulate": 2, "optimizer": None}, "the model has no optimizer"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

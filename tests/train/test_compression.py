@@ -169,12 +169,17 @@ ERRORS: dict[str, tuple[Callable[[gc.Model, Any], Any], str]] = {
     "a layer that is none": (
         lambda model, data: compress(model, data, rank=3, layers=["2"]), "no dense layer '2'"),
     "a batch of none": (
-        lambda model, data: compress(model, rank=3, batch_size=0), "batch_size 0"),
+        lambda model, data: compress(model, rank=3, batch_size=0), "batch_size is 0"),
     "a rank that wins nothing": (
         lambda model, data: compress(model, rank=52, layers=["1"]), "break-even rank is 51.2"),
     "a network without dense layers": (
         lambda model, data: compress(gc.Model(nn.Conv(3, 3), "f32[N,1,8,8]"), rank=3),
         "has no dense layer"),
+    "an optimizer for nothing": (
+        lambda model, data: compress(
+            gc.Model(nn.Dense(9), "f32[N,9]", "mse", backend="numpy"), rank=2,
+            optimizer=optim.SGD(0.1)),
+        "does not train"),
     "a loss that gives no accuracy": (
         lambda model, data: compress(
             gc.Model(nn.Dense(9), "f32[N,9]", "mse", backend="numpy"),

@@ -107,11 +107,11 @@ def test_ctrl_c_keeps_the_weights_of_the_last_step() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patience": 0}, "patience 0"),
-        ({"patience": 1.5}, "patience 1.5"),
-        ({"minimum_delta": -1.0}, "minimum_delta -1.0"),
-        ({"minimum_delta": math.nan}, "minimum_delta nan"),
-        ({"monitor": "f1"}, "monitor 'f1'"),
+        ({"patience": 0}, "patience is 0"),
+        ({"patience": 1.5}, "patience is 1.5"),
+        ({"minimum_delta": -1.0}, "minimum_delta is -1.0"),
+        ({"minimum_delta": math.nan}, "minimum_delta is nan"),
+        ({"monitor": "f1"}, "monitor is 'f1'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -143,7 +143,7 @@ def plain(**keywords) -> gc.Model:
         (plain(), {"augment": 3}, "augment 3"),
         (plain(), {"resume": True}, "resume=True without a checkpoint"),
         (plain(), {"checkpoint_every": 3}, "checkpoint_every=3 without a checkpoint"),
-        (plain(), {"checkpoint_every": 0, "checkpoint": "x"}, "checkpoint_every 0"),
+        (plain(), {"checkpoint_every": 0, "checkpoint": "x"}, "checkpoint_every is 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -169,6 +169,14 @@ def test_one_schedule_object_serves_several_models() -> None:
     for _ in range(2):
         history, _ = fit(scripted([1, 1, 1], optimizer=optimizer), 3)
         assert history.learning_rates == [(0.8,), (0.8,), (0.4,)]
+
+
+def test_a_plateau_stays_where_it_is_when_layers_are_frozen() -> None:
+    model = scripted([1, 1, 1, 1], optimizer=optim.SGD(optim.Plateau(0.8, patience=0)))
+    fit(model, 2)
+    model.freeze("1.weight")
+    history, _ = fit(model, 1)
+    assert history.learning_rates == [(0.4,)]
 
 
 # -- augmentation ----------------------------------------------------------------------------------

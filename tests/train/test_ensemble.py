@@ -100,6 +100,8 @@ class Heads(nn.Module):
         (lambda: gc.Ensemble([model(0)], [None, None]), "preprocessing for 2"),
         (lambda: gc.Ensemble([model(0)], average="votes"), "average of 'votes'"),
         (lambda: gc.Ensemble([model(0)]).evaluate(X, Y + 0.5), "for outputs [30, 3]"),
+        (lambda: gc.Ensemble([model(0)]).evaluate(X, Y + 3), "is not one of the 3 classes"),
+        (lambda: gc.Ensemble([model(0)]).evaluate(X, Y - 9), "is not one of the 3 classes"),
         (lambda: gc.Ensemble([model(0), model(0, nn.Dense(4))]).predict(X), "have no average"),
         (
             lambda: gc.Ensemble([gc.Model(Heads(), "f32[N,4]", backend="numpy")]).predict(X),

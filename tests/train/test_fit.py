@@ -235,15 +235,18 @@ def test_the_bar_shows_loss_accuracy_speed_and_leaves_a_line_an_epoch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epochs": -1}, "epochs -1"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"batch_size": 2.5}, "batch_size 2.5"),
-        ({"seed": -3}, "seed -3"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"seed": -3}, "seed is -3"),
         ({"progress": "loud"}, "progress 'loud'"),
         ({"train": X}, "ndarray is not a data set"),
         ({"train": (X, Y[:9])}, "50 samples and 9 targets"),
         ({"train": (X, Y + 1)}, "is not one of the 3 classes"),
         ({"train": (X[:, :2], Y)}, "'x' has the shape"),
+        ({"validation": (X[:, :2], Y)}, "'x' has the shape"),
+        ({"validation": (X, Y + 1)}, "is not one of the 3 classes"),
+        ({"checkpoint": "no/such/folder"}, "no checkpoint can be written to 'no/such/folder'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

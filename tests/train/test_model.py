@@ -83,6 +83,14 @@ def test_predictions_do_not_depend_on_how_the_batch_is_cut() -> None:
     assert model.evaluate(many, labels)["loss"] == pytest.approx(model.evaluate(X, Y)["loss"])
 
 
+def test_samples_that_depend_on_each_other_are_not_cut_apart(backend: str) -> None:
+    many = RNG.standard_normal((2500, 4)).astype(np.float32)
+    centred = gc.Model(lambda x: x - x.mean((0,), keepdims=True), "f32[N,4]", backend=backend)
+    np.testing.assert_allclose(centred.predict(many), many - many.mean(0), atol=1e-5)
+    shares = gc.Model(lambda x: nn.softmax(x, axis=0), "f32[N,4]", backend=backend)
+    np.testing.assert_allclose(shares.predict(many).sum(0), 1, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "convert",
     [
@@ -190,6 +198,8 @@ def test_graphs_and_executables() -> None:
     assert len(train.donations) == 2 * len(model.params)
     assert gc.parse(str(train)) is train
     assert model.executable("train").graph is train
+    with pytest.raises(gc.GraphcError, match="a model has no graph 'backward'"):
+        model.executable("backward")
 
 
 def test_a_graph_predicts() -> None:
@@ -280,7 +290,7 @@ BAD_MODELS = [
     (lambda: small(loss=lambda o, t: 1.0, target_type="f32[N,3]"), "the loss returned float"),
     (lambda: small(optimizer="sgd"), "'sgd' is not an optimizer"),
     (lambda: small(loss=None), "an optimizer without a loss"),
-    (lambda: small(seed=-1), "seed -1"),
+    (lambda: small(seed=-1), "seed is -1"),
     (lambda: small(threads=0).predict(X), "threads=0"),
     (lambda: small(optimizer=None).step(X, Y), "the model has no optimizer"),
     (lambda: small(optimizer=None, loss=None).step(X, Y), "the model has no loss"),

@@ -81,7 +81,18 @@ class Keeper(Silent):
         shutil.copy(self.path, self.copies[-1])
 
 
-@pytest.mark.parametrize("keywords", [{}, {"accumulate": 3}], ids=["", "accumulating"])
+PLATEAU = optim.Plateau(0.05, patience=0, threshold=0.1)
+GROUPS = optim.Groups(
+    ("*.bias", optim.SGD(PLATEAU, momentum=0.9)),
+    ("5.*", optim.AdamW(0.01)),
+    ("*", optim.Adam(optim.Warmup(PLATEAU, steps=8))),
+)
+AT_ONCE = {"optimizer": GROUPS, "frozen": ("1.bias", "5.bias"), "accumulate": 3}
+
+
+@pytest.mark.parametrize(
+    "keywords", [{}, {"accumulate": 3}, AT_ONCE], ids=["", "accumulating", "groups, frozen"]
+)
 def test_from_every_step_of_sixty(tmp_path, backend: str, keywords) -> None:
     model = everything(backend, **keywords)
     untouched = fingerprint(model, trained(model, None))
@@ -186,7 +197,9 @@ def test_another_training_is_refused(tmp_path, change, message: str) -> None:
         ({"optimizer": optim.SGD(0.1)}, "another loss, optimizer"),
         ({"clip_norm": 2.0}, "another loss, optimizer"),
         ({"frozen": ("0.*",)}, "another loss, optimizer"),
-        ({"optimizer": optim.Adam(0.01)}, "1 schedules, this one has 0"),
+        ({"optimizer": optim.Adam(0.01)}, "other learning rates: Warmup(schedule=Plateau(lr=0.01,"),
+        ({"optimizer": optim.Adam(lambda step: 0.01)}, "steps=8), not a function"),
+        ({"accumulate": 3}, "another loss, optimizer"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -196,6 +209,35 @@ def test_another_optimizer_is_refused(tmp_path, keywords, message: str) -> None:
     with pytest.raises(gc.GraphcError) as caught:
         trained(everything("numpy", **keywords), path, resume=True)
     assert message in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"optimizer": optim.SGD(0.1)}, {"optimizer": optim.SGD(0.2)}, "rates: 0.1, not 0.2"),
+        (
+            {"optimizer": optim.SGD(optim.Cosine(0.1, 60))},
+            {"optimizer": optim.SGD(optim.Cosine(0.1, 70))},
+            "Cosine(lr=0.1, steps=60, final=0.0), not Cosine(lr=0.1, steps=70, final=0.0)",
+        ),
+        ({"accumulate": 2}, {"accumulate": 3}, "another accumulate: 2, not 3"),
+    ],
+    ids=["rate", "schedule", "accumulate"],
+)
+def test_what_the_graph_does_not_say_is_compared_as_well(tmp_path, first, second, message) -> None:
+    path = tmp_path / "run"
+    trained(everything("numpy", **first), path, epochs=1)
+    with pytest.raises(gc.GraphcError) as caught:
+        trained(everything("numpy", **second), path, resume=True)
+    assert message in caught.value.what
+
+
+@pytest.mark.parametrize("rule", [None, gc.EarlyStopping(patience=20, monitor="accuracy")], ids=str)
+def test_another_early_stopping_is_refused(tmp_path, rule) -> None:
+    path = tmp_path / "run"
+    trained(everything("numpy"), path, epochs=1)
+    with pytest.raises(gc.GraphcError, match="another early stopping: EarlyStopping"):
+        trained(everything("numpy"), path, resume=True, early_stopping=rule)
 
 
 def test_another_network_is_refused(tmp_path) -> None:

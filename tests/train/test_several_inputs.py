@@ -159,6 +159,18 @@ def test_outputs_that_only_training_has(backend: str, tmp_path) -> None:
     np.testing.assert_array_equal(loaded.predict(A), model.predict(A))
 
 
+def test_a_loss_of_ones_own_says_which_outputs_it_did_not_get() -> None:
+    def both(main, early, labels):
+        return nn.softmax_cross_entropy(main, labels) + nn.softmax_cross_entropy(early, labels)
+
+    model = gc.Model(
+        Auxiliary(), "f32[N,5]", both, optim.SGD(0.3), "numpy", target_type="i32[N]"
+    )  # fmt: skip
+    assert np.isfinite(model.step(A, LABELS))
+    with pytest.raises(gc.GraphcError, match=r"early, labels\), but there are 1 outputs"):
+        model.evaluate(A, LABELS)
+
+
 def test_a_model_of_several_inputs_is_saved_and_loaded(tmp_path) -> None:
     model = siamese()
     model.save(tmp_path / "m")

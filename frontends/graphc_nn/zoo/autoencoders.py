@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import graphc_nn as nn
+from graphc.ir.types import whole_numbers
 
 
 def autoencoder() -> nn.Sequential:
@@ -58,5 +59,6 @@ def stacked_autoencoder(widths: Sequence[int] = (784, 784), inputs: int = 784) -
     that they have in `autoencoder`. Hinton and Salakhutdinov, "Reducing the dimensionality of data
     with neural networks", 2006. widths: of the codes.
     """
-    coders = [nn.Dense(width) for width in (*widths, *widths[-2::-1], inputs)]
+    codes = whole_numbers(widths, "stacked_autoencoder: widths", least=1)
+    coders = [nn.Dense(width) for width in (*codes, *codes[-2::-1], inputs)]
     return nn.Sequential(nn.Flatten(), *(part for c in coders for part in (c, nn.Sigmoid())))

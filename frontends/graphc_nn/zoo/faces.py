@@ -54,9 +54,10 @@ class PyramidBranch(nn.Module):
     """
 
     def __init__(self, stages: int) -> None:
-        if not 1 <= stages <= len(WIDTHS):
+        if stages not in range(1, len(WIDTHS) + 1):
             raise GraphcError(
-                f"pyramid_cnn: stages {stages}", remedy=f"give a number from 1 to {len(WIDTHS)}"
+                f"pyramid_cnn: stages is {stages!r}",
+                remedy=f"give a number from 1 to {len(WIDTHS)}",
             )
         self.stages = {
             f"stage{k}": nn.Sequential(nn.Conv(width, 3, padding=1), nn.Tanh(), nn.MaxPool(2))

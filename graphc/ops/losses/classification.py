@@ -30,9 +30,10 @@ def _cross_entropy_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorT
     logits, labels = inputs
     require_dtype("softmax_cross_entropy", logits, "float")
     soft = labels.dtype.is_float
-    if logits.shape[-1:] == (0,):
+    if 0 in logits.shape:
         raise GraphcError(
-            f"softmax_cross_entropy: logits {logits} have no class", remedy="give at least one"
+            f"softmax_cross_entropy: logits {logits} have no class or no sample",
+            remedy="give at least one",
         )
     fits = (
         labels == logits

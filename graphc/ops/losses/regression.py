@@ -43,7 +43,8 @@ MEAN_SQUARED_ERROR: Op = layer(
     decompose=lambda x, target: mean(_square(x, target)), arity=2,
     numpy=lambda x, t, *, n: ((x - t) ** 2).mean(),
     samples=(sample("f32[N,3]", "f32[N,3]"), sample("f64[4]", "f64[4]"),
-             sample("f32[N,3]", "f32[N,2]", raises="differ")),
+             sample("f32[N,3]", "f32[N,2]", raises="differ"),
+             sample("f32[N,0]", "f32[N,0]", raises="no element")),
 )  # fmt: skip
 
 SQUARED_ERROR: Op = layer(

@@ -30,6 +30,10 @@ def alike(loss: str, least_rank: int = 0) -> Rule:
             )
         if x.rank < least_rank:
             raise GraphcError(f"{loss}: {x} has no batch axis", remedy="give a tensor [N,...]")
+        if 0 in x.shape:
+            raise GraphcError(
+                f"{loss}: {x} has no element", remedy="give at least one output and one sample"
+            )
         return TensorType(x.dtype, ())
 
     return rule
@@ -47,8 +51,10 @@ def labelled(loss: str) -> Rule:
                 f"{loss}: labels {labels} do not fit scores {scores}",
                 remedy="scores are [N,classes], labels class numbers i32[N] or i64[N]",
             )
-        if scores.shape[1] == 0:
-            raise GraphcError(f"{loss}: scores {scores} have no class", remedy="give at least one")
+        if 0 in scores.shape:
+            raise GraphcError(
+                f"{loss}: scores {scores} have no class or no sample", remedy="give at least one"
+            )
         return TensorType(scores.dtype, ())
 
     return rule

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number
 from graphc.base.errors import GraphcError
-from graphc.train.augmentation.transform import Array, ImageTransform, check_number
+from graphc.train.augmentation.transform import Array, ImageTransform
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -65,7 +66,7 @@ class PCAJitter(ImageTransform):
 
     def __post_init__(self) -> None:
         check_number("PCAJitter: sigma", self.sigma, 0.0)
-        if np.ndim(self.components) != 2:
+        if as_numbers("PCAJitter: components", self.components).ndim != 2:
             raise GraphcError(
                 f"PCAJitter: components {self.components!r}",
                 remedy="let PCAJitter.fitted(images) find them",
@@ -77,7 +78,7 @@ class PCAJitter(ImageTransform):
 
         Raises GraphcError for arrays of other shapes and for fewer than two pixels.
         """
-        x = np.asarray(images)
+        x = as_numbers("PCAJitter: images", images)
         if x.ndim != 4 or x.size < 2 * x.shape[1] or not x.size or x.dtype.kind not in "fiu":
             raise GraphcError(
                 f"PCAJitter: cannot be fitted to {x.dtype}{list(x.shape)}",

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.base.arguments import check_number
 from graphc.base.errors import GraphcError
-from graphc.train.augmentation.transform import Array, Transform, check_number
+from graphc.train.augmentation.transform import Array, Transform
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from graphc.base.arguments import check_number
 from graphc.train.augmentation.transform import (
     Array,
     ImageTransform,
     check_fill,
-    check_number,
     pair,
     room_in,
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +28,7 @@ class Transform(ABC):
 
     def __call__(self, x: Any, random: Random) -> Array:
         """The changed batch. Raises GraphcError for a batch or a generator that does not fit."""
-        batch = np.asarray(x)
+        batch = as_numbers(type(self).__name__, x)
         self._check(batch)
         return self.apply(batch, generator_from(random))
 
@@ -88,14 +89,6 @@ def generator_from(random: Random) -> np.random.Generator:
             remedy="give numpy.random.default_rng(0), or a whole number of at least 0",
         )
     return np.random.default_rng(int(random))
-
-
-def check_number(what: str, value: object, low: float, high: float = math.inf) -> None:
-    """Raises GraphcError naming `what` unless `value` is a finite number in [low, high]."""
-    is_number = isinstance(value, float | int) and not isinstance(value, bool)
-    if not is_number or not (low <= value <= high and math.isfinite(value)):  # type: ignore[operator, arg-type]
-        bound = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"of at least {low:g}"
-        raise GraphcError(f"{what} is {value!r}", remedy=f"give a finite number {bound}")
 
 
 def check_fill(what: str, fill: float | None) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.base.arguments import check_number
 from graphc.train.augmentation.transform import (
     Array,
     ImageTransform,
     check_fill,
-    check_number,
     interval,
     pair,
     room_in,

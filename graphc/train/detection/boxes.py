@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +24,7 @@ def as_boxes(boxes: Any, what: str = "boxes") -> Array:
 
     Raises GraphcError if the last axis is not 4 long.
     """
-    array = np.asarray(boxes, np.float64)
+    array = as_numbers(what, boxes, np.float64)
     if array.size == 0:
         return array.reshape(0, 4)
     if array.ndim < 2 or array.shape[-1] != 4:
@@ -56,6 +57,8 @@ def iou(boxes: Any, others: Any, *, pixels: bool = False) -> Array:
 
 def clip(boxes: Any, height: int, width: int, *, pixels: bool = False) -> Array:
     """`boxes` [...,4] with the parts outside of an image of that size cut off."""
+    check_number("clip: height", height, 0)
+    check_number("clip: width", width, 0)
     last = np.array([width, height, width, height], np.float64) - int(pixels)
     return np.clip(as_boxes(boxes), 0.0, last)
 
@@ -77,10 +80,16 @@ def encode(
         )
     centre, size = _centre_form(array, pixels)
     goal_centre, goal_size = _centre_form(goal, pixels)
-    if min(size.min(initial=1.0), goal_size.min(initial=1.0)) <= 0:
-        raise GraphcError("a box without area has no targets", remedy="leave it out before encode")
+    for name, boxed, extents in (("box", array, size), ("truth", goal, goal_size)):
+        flat = np.flatnonzero((extents <= 0).any(axis=-1))
+        if flat.size:
+            corners = boxed.reshape(-1, 4)[flat[0]].tolist()
+            raise GraphcError(
+                f"{name} {flat[0]}, {corners}, has no area, so it has no targets",
+                remedy="leave it out before encode",
+            )
     targets = np.concatenate([(goal_centre - centre) / size, np.log(goal_size / size)], axis=-1)
-    return targets / np.asarray(deviations, np.float64)
+    return np.asarray(targets / _checked_deviations(deviations))
 
 
 def decode(
@@ -91,7 +100,8 @@ def decode(
     targets: [n,4], or [n,classes,4] for a box of each class; the result has their shape. A target
     too large for exp gives an infinite box, which `clip` puts into the image.
     """
-    array, moves = as_boxes(boxes), as_boxes(targets, "targets") * np.asarray(deviations)
+    moves = as_boxes(targets, "targets") * _checked_deviations(deviations)
+    array = as_boxes(boxes)
     if len(array) != len(moves):
         raise GraphcError(
             f"{len(array)} boxes but {len(moves)} targets", remedy="give targets for each box"
@@ -108,3 +118,11 @@ def _centre_form(boxes: Array, pixels: bool) -> tuple[Array, Array]:
     """(centres, sizes), each [...,2]."""
     size = boxes[..., 2:] - boxes[..., :2] + int(pixels)
     return boxes[..., :2] + size / 2, size
+
+
+def _checked_deviations(deviations: Any) -> Array:
+    """f64[4]. Raises GraphcError for anything else, and for a deviation that is not above 0."""
+    found = as_numbers("deviations", deviations, np.float64)
+    if found.shape != (4,) or not (np.isfinite(found) & (found > 0)).all():
+        raise GraphcError(f"deviations {deviations!r}", remedy="give four numbers above 0")
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import SCALE, as_boxes, clip, decode
 from graphc.train.detection.objects import Detections
@@ -47,8 +48,9 @@ def detect_images(
     explains the other arguments. Raises GraphcError if the shapes do not fit each other or a region
     is of no image.
     """
-    regions, scores = np.asarray(rois, np.float64), np.asarray(logits, np.float64)
-    moves = np.asarray(targets, np.float64)
+    regions = as_numbers("rois", rois, np.float64)
+    scores = as_numbers("logits", logits, np.float64)
+    moves = as_numbers("targets", targets, np.float64)
     count, classes = scores.shape if scores.ndim == 2 else (-1, 0)
     fits = moves.shape in ((count, 4 * classes), (count, 4 * (classes - 1)))
     if regions.shape != (count, 5) or not fits or classes < 2:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import as_boxes
 
@@ -48,23 +49,27 @@ class Detections:
     scores: Any
 
     def __post_init__(self) -> None:
-        scores = np.asarray(self.scores, np.float64)
+        scores = as_numbers("scores", self.scores, np.float64)
         _set(self, boxes=as_boxes(self.boxes), labels=_labels(self.labels), scores=scores)
         _check_lengths(self, "boxes", "labels", "scores")
         if np.isnan(scores).any():
-            raise GraphcError("a detection's score is nan", remedy="look for nan in the network")
+            raise GraphcError(
+                f"the score of detection {int(np.isnan(scores).argmax())} of {len(scores)} is nan",
+                remedy="look for nan in the network",
+            )
 
     def __len__(self) -> int:
         return len(self.boxes)
 
 
 def _labels(labels: Any) -> Array:
-    array = np.asarray(labels)
+    array = as_numbers("labels", labels)
     if array.size == 0:
         return np.zeros(0, np.int64)
     if array.dtype.kind not in "iu" or array.min() < 1:
+        least = f", the smallest {array.min()}" if array.dtype.kind in "iuf" else ""
         raise GraphcError(
-            f"labels of dtype {array.dtype}, the smallest {array.min()}",
+            f"labels of dtype {array.dtype}{least}",
             remedy="number the classes from 1; 0 is the background",
         )
     return array.astype(np.int64)

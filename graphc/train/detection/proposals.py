@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, check_whole
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import areas, as_boxes, clip
 
@@ -27,10 +28,11 @@ def sliding_windows(
     share of the window's own extent; the last of a row and of a column touches the edge. Raises
     GraphcError if no window fits or a number is not positive.
     """
-    if min(height, width, step, *sizes, *ratios) <= 0:
+    numbers = as_numbers("sliding_windows", [height, width, step, *sizes, *ratios], np.float64)
+    if not (np.isfinite(numbers) & (numbers > 0)).all():
         raise GraphcError(
             f"sliding_windows: image {height}x{width}, sizes {sizes}, step {step}, ratios {ratios}",
-            remedy="give numbers above 0",
+            remedy="give finite numbers above 0",
         )
     found: list[Array] = []
     for size in sizes:
@@ -66,10 +68,8 @@ def jittered(
     sizes by one of deviation `spread`. Copies that have left the image are dropped, so m <= n *
     count. Raises GraphcError for a negative `count` or `spread`.
     """
-    if count < 0 or spread < 0:
-        raise GraphcError(
-            f"jittered: count {count}, spread {spread}", remedy="give numbers of at least 0"
-        )
+    check_whole("jittered: count", count, 0)
+    check_number("jittered: spread", spread, 0.0)
     copies = as_boxes(boxes).repeat(count, axis=0)
     size = copies[:, 2:] - copies[:, :2]
     moved = (copies[:, 2:] + copies[:, :2]) / 2 + spread * size * generator.normal(size=size.shape)

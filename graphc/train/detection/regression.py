@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import decode, encode
 
@@ -24,15 +25,18 @@ def ridge(features: Any, targets: Any, penalty: float) -> Array:
     two forms (X'X + pI)^-1 X'T and X'(XX' + pI)^-1 T. Raises GraphcError for shapes that do not
     fit, numbers that are not finite, and a penalty that is not positive.
     """
-    x, t = np.asarray(features, np.float64), np.asarray(targets, np.float64)
+    x = as_numbers("ridge: features", features, np.float64)
+    t = as_numbers("ridge: targets", targets, np.float64)
     if x.ndim != 2 or t.ndim != 2 or len(x) != len(t) or x.size == 0:
         raise GraphcError(
             f"ridge: features {list(x.shape)} with targets {list(t.shape)}",
             remedy="give features [n,d] and targets [n,k]",
         )
-    if not (0 < penalty < np.inf and np.isfinite(x).all() and np.isfinite(t).all()):
+    wrong = [a.size - int(np.isfinite(a).sum()) for a in (x, t)]
+    check_number("ridge: penalty", penalty, 0.0)
+    if penalty == 0 or any(wrong):
         raise GraphcError(
-            f"ridge: penalty {penalty!r}, or a feature or target is not finite",
+            f"ridge: penalty {penalty!r}, {wrong[0]} features and {wrong[1]} targets not finite",
             remedy="give a penalty above 0, such as R-CNN's 1000, and finite numbers",
         )
     n, d = x.shape
@@ -86,7 +90,7 @@ class BoxRegression:
         return decode(boxes, targets, pixels=self.pixels)
 
     def _features(self, features: Any, labels: Any) -> tuple[Array, Array]:
-        x, classes = np.asarray(features, np.float64), np.asarray(labels)
+        x, classes = as_numbers("features", features, np.float64), as_numbers("labels", labels)
         if x.ndim != 2 or classes.shape != x.shape[:1] or classes.dtype.kind not in "iu":
             raise GraphcError(
                 f"features {list(x.shape)} with labels {classes.dtype}{list(classes.shape)}",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, check_whole
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import SCALE, as_boxes, encode, iou
 from graphc.train.detection.objects import Objects
@@ -52,16 +53,16 @@ class RegionSampler:
     pixels: bool = False
 
     def __post_init__(self) -> None:
-        low, high = self.background_iou
-        if not (
-            min(self.images, self.regions) >= 1
-            and 0.0 <= self.foreground <= 1.0
-            and 0.0 <= low < high <= self.foreground_iou <= 1.0
-        ):
+        check_whole("RegionSampler: images", self.images)
+        check_whole("RegionSampler: regions", self.regions)
+        check_number("RegionSampler: foreground", self.foreground, 0.0, 1.0)
+        check_number("RegionSampler: foreground_iou", self.foreground_iou, 0.0, 1.0)
+        limits = as_numbers("RegionSampler: background_iou", self.background_iou, np.float64)
+        if limits.shape != (2,) or not 0.0 <= limits[0] < limits[1] <= self.foreground_iou:
             raise GraphcError(
-                f"{self!r}",
-                remedy="images and regions are at least 1, foreground in [0, 1], "
-                "0 <= low < high <= foreground_iou <= 1",
+                f"RegionSampler: background_iou {self.background_iou!r} with foreground_iou "
+                f"{self.foreground_iou}",
+                remedy="give (low, high) with 0 <= low < high <= foreground_iou",
             )
 
     def epoch(

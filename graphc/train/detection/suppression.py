@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, check_whole
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import as_boxes, iou
 from graphc.train.detection.objects import Detections
@@ -22,15 +23,16 @@ def non_maximum_suppression(
     kept one is larger. labels: [n], then only boxes of one class compete. Raises GraphcError if the
     lengths differ, a score is nan, or the threshold is not in [0, 1].
     """
-    array, values = as_boxes(boxes), np.asarray(scores, np.float64)
-    classes = np.zeros(len(array), np.int64) if labels is None else np.asarray(labels)
-    if array.ndim != 2 or not len(array) == len(values) == len(classes) or np.isnan(values).any():
+    array, values = as_boxes(boxes), as_numbers("scores", scores, np.float64)
+    classes = np.zeros(len(array), np.int64) if labels is None else as_numbers("labels", labels)
+    lengths = (len(array),)
+    if array.ndim != 2 or not values.shape == classes.shape == lengths or np.isnan(values).any():
         raise GraphcError(
-            f"{len(array)} boxes, {len(values)} scores, {len(classes)} labels, or a score is nan",
+            f"boxes {list(array.shape)}, scores {list(values.shape)} ({np.isnan(values).sum()} of "
+            f"them nan), labels {list(classes.shape)}",
             remedy="give one score (and label) for each box",
         )
-    if not 0.0 <= threshold <= 1.0:
-        raise GraphcError(f"threshold {threshold!r}", remedy="give an IoU in [0, 1]")
+    check_number("threshold", threshold, 0.0, 1.0)
     waiting = np.argsort(-values, kind="stable")
     kept = []
     while waiting.size:
@@ -57,7 +59,9 @@ def detect(
     by class. most: how many are kept at the end, the best. Raises GraphcError if the shapes do not
     fit each other.
     """
-    scores, array = np.asarray(probabilities, np.float64), as_boxes(boxes)
+    check_number("least", least, -np.inf)
+    check_whole("most", most, 0)
+    scores, array = as_numbers("probabilities", probabilities, np.float64), as_boxes(boxes)
     by_class = (*scores.shape, 4)
     if scores.ndim != 2 or (array.shape != (len(scores), 4) and array.shape != by_class):
         raise GraphcError(

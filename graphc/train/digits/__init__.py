@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from graphc.base.errors import GraphcError
+from graphc.base.arguments import check_whole
 from graphc.train.dataset import Dataset, standardise
 
 SIZE = 8
@@ -29,12 +29,10 @@ def digits(
     same people wrote in both parts, so accuracy says how well known hands are read. Raises
     GraphcError for arguments out of range.
     """
+    check_whole("digits: upsample", upsample)
+    check_whole("digits: channels", channels)
     side = SIZE * upsample if size is None else size
-    if min(upsample, channels) < 1 or side < SIZE * upsample:
-        raise GraphcError(
-            f"digits: upsample {upsample}, size {side}, channels {channels}",
-            remedy=f"use upsample and channels above 0 and a size of at least {SIZE} x upsample",
-        )
+    check_whole(f"digits: size with upsample {upsample}", side, SIZE * upsample)
     content = files(__package__).joinpath("digits.npz").read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         images, labels = stored["images"], stored["labels"].astype(np.int32)

@@ -29,10 +29,13 @@ class Auxiliary(Loss):
 
     def __post_init__(self) -> None:
         loss_from(self.loss, None)
+        if not isinstance(self.weights, tuple | list) or not self.weights:
+            raise GraphcError(
+                f"Auxiliary: weights {self.weights!r}",
+                remedy="give one for each output, the main one's first, as (1.0, 0.3, 0.3)",
+            )
         for weight in self.weights:
             option("Auxiliary", "weight", weight)
-        if not self.weights:
-            raise GraphcError("Auxiliary: no weight", remedy="give the main output's first, 1.0")
 
     def target_types(self, outputs: Sequence[Node], kind: str) -> tuple[TensorType, ...]:
         """Those of the loss on the main output."""

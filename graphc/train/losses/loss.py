@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 from graphc.ir.node import Node
 from graphc.ir.types import TensorType
 from graphc.tracing.tensor import Tensor
+from graphc.tracing.trace import misfit_of
 
 Array = np.ndarray[Any, Any]
 
@@ -63,6 +65,14 @@ class CustomLoss(Loss):
 
     def build(self, outputs: Sequence[Node], targets: Sequence[Node]) -> Node:
         """What the user's function makes of them."""
+        misfit = misfit_of(self.function, len(outputs) + len(targets))
+        if misfit is not None:
+            raise GraphcError(
+                f"the loss takes {misfit[0]}, but there are {len(outputs)} outputs and "
+                f"{len(targets)} targets: {misfit[1]}",
+                remedy="write a function of all outputs, then all targets; where training has more "
+                "outputs than evaluation it is called with both, or use losses.Auxiliary",
+            )
         result = self.function(*map(Tensor, outputs), *map(Tensor, targets))
         if not isinstance(result, Tensor):
             raise GraphcError(
@@ -74,7 +84,8 @@ class CustomLoss(Loss):
 
 def arrays(y: Any, count: int) -> tuple[Array, ...]:
     """The targets that the user fed, as `count` arrays. Raises GraphcError for another number."""
-    found = tuple(map(np.asarray, y)) if isinstance(y, tuple) else (np.asarray(y),)
+    several = y if isinstance(y, tuple) else (y,)
+    found = tuple(as_numbers("the targets", each) for each in several)
     if len(found) != count:
         raise GraphcError(
             f"{len(found)} target{'s' if len(found) != 1 else ''} for a loss of {count}",
@@ -111,7 +122,8 @@ def single(loss: str, outputs: Sequence[Node]) -> TensorType:
     if len(outputs) != 1:
         raise GraphcError(
             f"{loss}: the network has {len(outputs)} outputs",
-            remedy="write the loss as a function of (*outputs, target)",
+            remedy="write the loss as a function of (*outputs, target), or weigh the outputs with "
+            "losses.Auxiliary",
         )
     return outputs[0].tensor
 

@@ -57,9 +57,11 @@ class Contrastive(Loss):
         (given,) = arrays(y, 1)
         if given.dtype == bool:
             given = given.astype(np.int32)
-        if given.dtype.kind not in "iu" or not np.isin(given, (-1, 0, 1)).all():
+        wrong = given[~np.isin(given, (-1, 0, 1))]
+        if given.dtype.kind not in "iu" or wrong.size:
+            shown = f", such as {wrong[0]}" if wrong.size else ""
             raise GraphcError(
-                f"contrastive: targets of dtype {given.dtype} with other values than 1, 0 and -1",
+                f"contrastive: targets of dtype {given.dtype}{shown}, not 1, 0 and -1",
                 remedy="give 1 for pairs of the same, 0 for different ones",
             )
         return "", (given,)

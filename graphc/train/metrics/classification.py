@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_whole
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -14,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 def predicted_classes(scores: Any) -> Array:
     """The class of the largest score of each row of [n,classes]; class numbers [n] pass through."""
-    array = np.asarray(scores)
+    array = as_numbers("the scores", scores)
     return array.argmax(axis=1) if array.ndim == 2 else array
 
 
@@ -36,7 +37,7 @@ def top_k(scores: Any, labels: Any, k: int = 5) -> float:
     first, so that top_k(k=1) is `accuracy`. Raises GraphcError for scores that are nan, a label
     that is no class, and k outside of 1..classes.
     """
-    array = np.asarray(scores)
+    array = as_numbers("top_k: scores", scores)
     if array.ndim != 2 or np.isnan(array).any():
         shown = "nan" if array.ndim == 2 else f"of shape {list(array.shape)}"
         raise GraphcError(
@@ -48,7 +49,7 @@ def top_k(scores: Any, labels: Any, k: int = 5) -> float:
             f"top_k: k {k!r} of {classes} classes", remedy=f"give a whole number in 1..{classes}"
         )
     _, expected = _pair(array, labels)
-    _check_range(expected, classes)
+    check_classes(expected, classes)
     own = array[np.arange(len(array)), expected][:, None]
     earlier = np.arange(classes) < expected[:, None]
     before = (array > own) | ((array == own) & earlier)
@@ -66,7 +67,7 @@ def confusion_matrix(scores: Any, labels: Any, classes: int | None = None) -> Ar
     if classes is None:
         seen = int(max(predicted.max(), expected.max())) + 1
         classes = array.shape[1] if array.ndim == 2 else seen
-    _check_range(np.concatenate([predicted, expected]), classes)
+    check_classes(np.concatenate([predicted, expected]), classes)
     counts = np.bincount(expected * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
@@ -100,15 +101,19 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 def _pair(scores: Any, labels: Any) -> tuple[Array, Array]:
     predicted, expected = predicted_classes(scores), predicted_classes(labels)
-    if len(predicted) != len(expected) or len(predicted) == 0:
+    alike = predicted.shape == expected.shape and predicted.ndim == 1
+    if not alike or predicted.size == 0 or {predicted.dtype.kind, expected.dtype.kind} - {*"iubf"}:
         raise GraphcError(
-            f"{len(predicted)} predictions for {len(expected)} labels",
+            f"predictions {predicted.dtype}{list(predicted.shape)} for labels "
+            f"{expected.dtype}{list(expected.shape)}",
             remedy="give one label for each prediction, at least one",
         )
     return predicted.astype(np.int64), expected.astype(np.int64)
 
 
-def _check_range(found: Array, classes: int) -> None:
+def check_classes(found: Array, classes: int) -> None:
+    """Raises GraphcError, naming the first, for class numbers outside of 0..classes-1."""
+    check_whole("classes", classes)
     wrong = found[(found < 0) | (found >= classes)]
     if wrong.size:
         raise GraphcError(

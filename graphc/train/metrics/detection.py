@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers, check_number, check_whole
 from graphc.base.errors import GraphcError
 from graphc.train.detection.boxes import iou
 from graphc.train.detection.objects import Detections, Objects
@@ -56,6 +57,7 @@ def mean_average_precision(
     difficult are left out of the mean. Raises GraphcError if the numbers of images differ or no
     image has an object.
     """
+    _check_images(detections, truths)
     labels = {int(u) for truth in truths for u in truth.labels[~truth.difficult]}
     if not labels:
         raise GraphcError(
@@ -85,12 +87,14 @@ def rank_detections(
 
     Raises GraphcError if the numbers of images differ or the threshold is not in (0, 1].
     """
+    _check_images(detections, truths)
     if len(detections) != len(truths):
         raise GraphcError(
             f"detections of {len(detections)} images for {len(truths)} annotated ones",
             remedy="give one Detections and one Objects an image, empty ones too",
         )
-    if not 0.0 < iou_threshold <= 1.0:
+    check_number("iou_threshold", iou_threshold, 0.0, 1.0)
+    if iou_threshold == 0.0:
         raise GraphcError(f"iou_threshold {iou_threshold!r}", remedy="give one in (0, 1]")
     scores: list[float] = []
     places: list[tuple[int, int, float]] = []  # image, the object overlapped most (or -1), IoU
@@ -151,16 +155,28 @@ def precision_recall_curve(
     return precision, hits / objects
 
 
+def _check_images(detections: object, truths: object) -> None:
+    for name, given, kind in (("detections", detections, Detections), ("truths", truths, Objects)):
+        if not isinstance(given, list | tuple) or not all(isinstance(i, kind) for i in given):
+            raise GraphcError(
+                f"{name} are {type(given).__name__}, not a list of {kind.__name__}",
+                remedy=f"give one {kind.__name__} for each image, empty ones too",
+            )
+
+
 def _curve(scores: Any, right: Any, objects: int | None) -> tuple[Array, Array, int]:
     """(precision after each rank, number right until it, objects to find)."""
-    values, flags = np.asarray(scores, np.float64), np.asarray(right, bool)
+    values = as_numbers("scores", scores, np.float64)
+    flags = as_numbers("right", right, bool)
     if values.ndim != 1 or values.shape != flags.shape or np.isnan(values).any():
         raise GraphcError(
-            f"scores of shape {list(values.shape)} for {list(flags.shape)} detections, or nan",
+            f"scores of shape {list(values.shape)} for {list(flags.shape)} detections, "
+            f"{np.isnan(values).sum()} of them nan",
             remedy="give one score for each detection",
         )
     hits = flags[np.argsort(-values, kind="stable")].cumsum()
     total = int(flags.sum()) if objects is None else objects
+    check_whole("objects", total, 0)
     if total < max(1, int(flags.sum())):
         raise GraphcError(
             f"{int(flags.sum())} detections are right but there are {total} objects",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import as_numbers
 from graphc.base.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -89,14 +90,19 @@ def _at_or_above(values: Array, thresholds: Array) -> Array:
 
 def _maps(metric: str, prediction: Any, other: Any) -> tuple[Array, Array]:
     """Both maps as f64[images,pixels]."""
-    p, q = np.asarray(prediction, np.float64), np.asarray(other, np.float64)
+    p, q = (as_numbers(f"{metric}: a map", m, np.float64) for m in (prediction, other))
     if p.shape != q.shape or p.ndim < 2 or p.size == 0:
         raise GraphcError(
             f"{metric}: maps of shape {list(p.shape)} and {list(q.shape)}",
             remedy="give two maps of one shape [...,height,width]",
         )
-    if not (np.isfinite(p).all() and np.isfinite(q).all()):
-        raise GraphcError(f"{metric}: a map is not finite", remedy="look for nan in the prediction")
+    for name, array in (("first", p), ("second", q)):
+        wrong = array.size - int(np.isfinite(array).sum())
+        if wrong:
+            raise GraphcError(
+                f"{metric}: {wrong} of {array.size} numbers of the {name} map are not finite",
+                remedy="look for nan in the prediction",
+            )
     pixels = p.shape[-2] * p.shape[-1]
     return p.reshape(-1, pixels), q.reshape(-1, pixels)
 
@@ -127,10 +133,12 @@ def _standard(metric: str, maps: Array) -> Array:
 
 
 def _checked_fixations(metric: str, fixations: Array) -> Array:
-    if fixations.min() < 0 or fixations.sum(axis=1).min() <= 0:
+    totals, least = fixations.sum(axis=1), fixations.min(axis=1)
+    wrong = np.flatnonzero((least < 0) | (totals <= 0))
+    if wrong.size:
+        fewest = f"{least[wrong[0]]:g} on a pixel" if least[wrong[0]] < 0 else "no fixations"
         raise GraphcError(
-            f"{metric}: image {int(fixations.sum(axis=1).argmin())} has no fixations, "
-            "or a negative number",
+            f"{metric}: image {wrong[0]} has {fewest}",
             remedy="give how many fixations fell on each pixel, at least one an image",
         )
     return fixations

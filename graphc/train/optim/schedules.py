@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graphc.base.arguments import check_whole
 from graphc.base.errors import GraphcError
 from graphc.train.optim.optimizer import LearningRate, checked_number
 
@@ -50,7 +51,7 @@ def steps(samples: int, batch_size: int, epochs: int = 1) -> int:
     Raises GraphcError for numbers below 1.
     """
     for name, value in (("samples", samples), ("batch_size", batch_size), ("epochs", epochs)):
-        _check_count(f"steps: {name}", value)
+        check_whole(f"steps: {name}", value)
     return epochs * -(-samples // batch_size)
 
 
@@ -68,7 +69,7 @@ class Step(Schedule):
 
     def __post_init__(self) -> None:
         checked_number("Step: lr", self.lr)
-        _check_count("Step: every", self.every)
+        check_whole("Step: every", self.every)
         checked_number("Step: factor", self.factor)
 
     def rate(self, step: int) -> float:
@@ -89,12 +90,12 @@ class MultiStep(Schedule):
     def __post_init__(self) -> None:
         checked_number("MultiStep: lr", self.lr)
         checked_number("MultiStep: factor", self.factor)
+        for step in self.at if isinstance(self.at, tuple | list) else (self.at,):
+            check_whole("MultiStep: at", step)
         if not isinstance(self.at, tuple | list) or list(self.at) != sorted(set(self.at)):
             raise GraphcError(
                 f"MultiStep: at {self.at!r}", remedy="give ascending step numbers, as (1000, 2000)"
             )
-        for step in self.at:
-            _check_count("MultiStep: at", step)
 
     def rate(self, step: int) -> float:
         return _scaled(self.lr, self.factor, bisect_right(self.at, step))
@@ -132,7 +133,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         checked_number("Cosine: lr", self.lr)
-        _check_count("Cosine: steps", self.steps)
+        check_whole("Cosine: steps", self.steps)
         checked_number("Cosine: final", self.final)
 
     def rate(self, step: int) -> float:
@@ -157,7 +158,7 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         checked_number("OneCycle: peak", self.peak)
-        _check_count("OneCycle: steps", self.steps)
+        check_whole("OneCycle: steps", self.steps)
         checked_number("OneCycle: rise", self.rise, high=1.0)
         checked_number("OneCycle: initial_divisor", self.initial_divisor, low=1.0)
         checked_number("OneCycle: final_divisor", self.final_divisor, low=1.0)
@@ -188,7 +189,7 @@ class Warmup(Schedule):
     def __post_init__(self) -> None:
         if not callable(self.schedule):
             checked_number("Warmup: schedule", self.schedule)
-        _check_count("Warmup: steps", self.steps)
+        check_whole("Warmup: steps", self.steps)
 
     def rate(self, step: int) -> float:
         whole = self.schedule(step) if callable(self.schedule) else self.schedule
@@ -229,9 +230,9 @@ class Plateau(Schedule):
     def __post_init__(self) -> None:
         checked_number("Plateau: lr", self.lr)
         checked_number("Plateau: factor", self.factor, high=1.0)
-        _check_count("Plateau: patience", self.patience, least=0)
+        check_whole("Plateau: patience", self.patience, least=0)
         checked_number("Plateau: threshold", self.threshold, high=1.0)
-        _check_count("Plateau: cooldown", self.cooldown, least=0)
+        check_whole("Plateau: cooldown", self.cooldown, least=0)
         checked_number("Plateau: least", self.least)
         self._state = {"rate": self.lr, "best": math.inf, "stalled": 0.0, "cooling": 0.0}
 
@@ -271,8 +272,3 @@ def _scaled(lr: float, factor: float, times: int) -> float:
 def _along_cosine(begin: float, end: float, share: float) -> float:
     """From `begin` to `end` along half a cosine, `share` of the way; `end` beyond."""
     return end + (begin - end) * (1.0 + math.cos(math.pi * min(share, 1.0))) / 2.0
-
-
-def _check_count(what: str, value: object, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise GraphcError(f"{what} is {value!r}", remedy=f"give a whole number of at least {least}")

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import check_whole, generator_of
 from graphc.train.search.space import Array, Choice, Parameter, Space
-from graphc.train.search.trials import History, Objective, Report, Result, check_count
+from graphc.train.search.trials import History, Objective, Report, Result
 
 GOOD_SHARE = 0.15
 CANDIDATES = 24
@@ -33,10 +34,10 @@ def tpe(
     hyper-parameter is judged by itself. report: is told each trial. Raises GraphcError for a space
     that is none and for fewer than one trial.
     """
-    check_count("trials", trials)
-    check_count("start", start)
+    check_whole("trials", trials)
+    check_whole("start", start)
     history = History(objective, Space.of(space), report)
-    generator = np.random.default_rng(seed)
+    generator = generator_of("seed", seed)
     for number in range(trials):
         units = generator.random(history.space.size)
         if number >= start:

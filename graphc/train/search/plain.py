@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from graphc.base.arguments import check_whole, generator_of
 from graphc.train.search.space import Parameter, Space
-from graphc.train.search.trials import History, Objective, Report, Result, check_count
+from graphc.train.search.trials import History, Objective, Report, Result
 
 
 def grid(
@@ -24,7 +23,7 @@ def grid(
     objective: a function of one keyword for each name in the space; less is better. points: how
     many values of a range. report: is told each trial. Raises GraphcError for a space that is none.
     """
-    check_count("points", points)
+    check_whole("points", points)
     history = History(objective, Space.of(space), report)
     parameters = history.space.parameters
     names = [name for name, _ in parameters]
@@ -47,9 +46,9 @@ def random(
     objective: a function of one keyword for each name in the space; less is better. report: is told
     each trial. Raises GraphcError for a space that is none and for fewer than one trial.
     """
-    check_count("trials", trials)
+    check_whole("trials", trials)
     history = History(objective, Space.of(space), report)
-    generator = np.random.default_rng(seed)
+    generator = generator_of("seed", seed)
     for _ in range(trials):
         history.attempt(history.space.decoded(generator.random(history.space.size)))
     return history.result

@@ -55,6 +55,13 @@ class History:
     result: Result = field(default_factory=Result)
     points: list[Array] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if not callable(self.objective):
+            raise GraphcError(
+                f"the objective is {self.objective!r}",
+                remedy="give a function of one keyword for each name in the space",
+            )
+
     def attempt(self, values: dict[str, Any]) -> None:
         """Runs the objective on one point.
 
@@ -78,9 +85,3 @@ class History:
         finite = np.isfinite(scores)
         worst = scores[finite].max() if finite.any() else 0.0
         return np.where(finite, scores, worst)
-
-
-def check_count(name: str, value: object) -> None:
-    """Raises GraphcError unless `value` is a whole number above 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise GraphcError(f"{name} {value!r}", remedy="give a whole number above 0")
