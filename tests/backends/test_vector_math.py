@@ -106,6 +106,14 @@ def test_special_values(name: str, dtype: type) -> None:
         np.testing.assert_array_equal(np.signbit(got[3:5]), [False, True])
 
 
+@pytest.mark.parametrize(("dtype", "least"), [(np.float32, -103.9), (np.float64, -745.1)])
+def test_exp_underflows_to_0_and_no_earlier(dtype: type, least: float) -> None:
+    """The least subnormal numbers are 2^-149 and 2^-1074; what is below half of them is 0."""
+    beyond = np.array([-INF, -1e30, -1000.0, least - 0.2], dtype)
+    assert not _run("exp", beyond).any()
+    assert (_run("exp", np.array([least], dtype)) == np.finfo(dtype).smallest_subnormal).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_power_is_within_its_ulp(dtype: type) -> None:
     wider = np.float64 if dtype is np.float32 else np.longdouble

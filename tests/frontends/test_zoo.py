@@ -199,7 +199,7 @@ def test_a_pyramid_has_one_to_three_stages() -> None:
         found = sizes(gc.trace(zoo.pyramid_cnn(stages), patch, patch))
         width = 2 ** (3 + stages)
         assert found["net.numbers.1.weight"] == width * 4**2 * 8
-    with pytest.raises(gc.GraphcError, match="stages 4"):
+    with pytest.raises(gc.GraphcError, match="stages is 4"):
         zoo.pyramid_cnn(4)
 
 
