@@ -62,6 +62,9 @@ def test_every_fifth_image_of_a_class_is_for_the_test(tmp_path: Path) -> None:
     train, test = read_folder(str(tmp_path), parse_type("f32[N,1,6,8]"))
     assert train.x.shape == (16, 1, 6, 8) and test.x.shape == (4, 1, 6, 8)
     assert train.y.tolist() == [0] * 8 + [1] * 8 and test.y.tolist() == [0, 0, 1, 1]
+    assert abs(train.x.mean()) < 1e-5
+    wanted = (130 - 80) / np.std([0, 20, 40, 60, 100, 120, 140, 160])
+    assert test.x.mean() == pytest.approx(wanted, rel=1e-5), "standardised by the training part"
     shades = test.x[:, 0, 0, 0]
     assert shades[0] == shades[2] and shades[1] == shades[3] == test.x.max()
 

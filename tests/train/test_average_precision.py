@@ -117,6 +117,8 @@ BOX, OTHER, FAR = [0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]
         ("the better score wins", [BOX, OTHER], [0.8, 0.9], Objects([BOX], [1]), [True, False]),
         ("ties keep their order", [BOX, FAR], [0.5, 0.5], Objects([FAR], [1]), [False, True]),
         ("difficult: neither way", [BOX, FAR], [0.9, 0.8], Objects([BOX], [1], [True]), [False]),
+        ("beside a difficult one", [BOX, FAR], [0.9, 0.8],
+         Objects([BOX, FAR], [1, 1], [False, True]), [True]),
         ("another class", [BOX], [0.9], Objects([BOX], [2]), [False]),
         ("an empty image", [BOX], [0.9], Objects([], []), [False]),
         ("nothing found", [], [], Objects([BOX], [1]), []),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,30 @@ def test_no_space_left_at_any_moment_of_a_save(tmp_path, monkeypatch, failing: i
     monkeypatch.undo()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["run", "run.previous"]
     assert steps_in(path) == (8 if failing == 1 else 12)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_ctrl_c_during_a_save_waits_until_it_is_whole(
+    tmp_path, monkeypatch, call: str, number: int
+) -> None:
+    path, calls, real = tmp_path / "run", [], getattr(os, call)
+
+    def interrupted(*arguments) -> None:
+        calls.append(arguments)
+        if len(calls) == number:
+            signal.raise_signal(signal.SIGINT)
+        real(*arguments)
+
+    monkeypatch.setattr(os, call, interrupted)
+    model = trained(path, 6)
+    monkeypatch.undo()
+    assert 0 < model._engine.steps < 24, "it ended after that save"
+    # Two flushes a save; two renamings, but for the first, which has none before it.
+    assert len(calls) % 2 == (call == "replace"), "no save was broken off"
+    assert not list(tmp_path.glob(".*.part"))
+    assert steps_in(path) == model._engine.steps
+    assert same(trained(path, 6), trained(tmp_path / "other", 6))
 
 
 def flipped(data: bytes, at: int) -> bytes:

@@ -203,6 +203,17 @@ def test_ctrl_c_during_a_step_waits_for_its_end() -> None:
     assert same(model.params, plain.params)
 
 
+def test_a_loss_that_is_not_finite_is_said_even_if_ctrl_c_came_meanwhile() -> None:
+    def schedule(step: int) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return 0.1
+
+    model = small(optim.SGD(schedule))
+    with pytest.raises(gc.GraphcError, match="the loss is nan in epoch 1, step 1"):
+        model.fit((X * np.float32(np.nan), Y), epochs=1, progress=None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_ctrl_c_says_a_line(capsys) -> None:
     class Interrupting(Lines):
         def step(self, step, loss, accuracy, samples):

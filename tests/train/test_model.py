@@ -202,6 +202,19 @@ def test_graphs_and_executables() -> None:
         model.executable("backward")
 
 
+def test_an_executable_writes_to_nothing_that_it_is_given(backend: str) -> None:
+    """A step called by hand gives new parameters; `step` overwrites the model's own with them."""
+    model = small(backend=backend)
+    before = copies(model)
+    run = model.executable("train")
+    _, _, *updated = run(X, Y, np.float32(0.1), **model.params)
+    assert unchanged(model, before)
+    model.step(X, Y)
+    for name, array in zip(before, updated, strict=True):
+        np.testing.assert_array_equal(model.params[name], array)
+        assert (array != before[name]).any()
+
+
 def test_a_graph_predicts() -> None:
     model = small()
     other = gc.Model(model.graphs["forward"], backend="numpy")
@@ -280,6 +293,18 @@ def test_nan_in_a_step_is_an_error_and_changes_nothing(backend: str) -> None:
     untouched.step(X, Y)
     assert graph_state(X, Y) == untouched.step(X, Y)
     assert unchanged(model, copies(untouched))
+
+
+def test_nan_leaves_running_averages_and_the_random_key_alone(backend: str) -> None:
+    net = nn.Sequential(nn.BatchNorm(), nn.Dropout(0.5), nn.Dense(3))
+    model = gc.Model(net, "f32[N,4]", "cross_entropy", optim.SGD(0.1), backend)
+    again = gc.Model(net, "f32[N,4]", "cross_entropy", optim.SGD(0.1), backend)
+    poisoned = X.copy()
+    poisoned[0, 0] = np.nan
+    with pytest.raises(gc.GraphcError, match="the loss is nan at step 1"):
+        model.step(poisoned, Y)
+    assert model.step(X, Y) == again.step(X, Y), "the same units are dropped"
+    assert unchanged(model, copies(again))
 
 
 BAD_MODELS = [

@@ -109,6 +109,8 @@ def test_values_that_are_not_finite_are_the_worst(recwarn) -> None:
             lambda x: math.nan if x < 0.5 else x, {"x": search.Uniform(0, 1)}, trials=25, seed=1
         )
         assert 0.5 <= result.best.score < 0.55
+        late = [trial.score for trial in result.trials[10:]]
+        assert np.isfinite(late).mean() > 0.3, "it does not go where they are"
     with pytest.raises(gc.GraphcError, match="none of 3 trials has a finite score"):
         _ = search.random(lambda x: math.inf, {"x": [1, 2]}, trials=3).best
     assert not recwarn.list
