@@ -89,11 +89,30 @@ def test_every_example_promises_something() -> None:
     assert {path.stem for path in EXAMPLES} == PROMISED.keys()
 
 
+def test_the_index_names_every_example_its_small_form_and_its_pictures() -> None:
+    index = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    row = r"^\| \[(\w+)\]\(\1\.py\)( \*)? \|[^|]+\|([^|]*)\|"
+    found = {
+        name: (bool(star), re.findall(r"\w+\.png", files))
+        for name, star, files in re.findall(row, index, re.MULTILINE)
+    }
+    assert found == {path.stem: (has_small_form(path), pictures_of(path)) for path in EXAMPLES}
+
+
+def has_small_form(path: Path) -> bool:
+    return '"--small"' in path.read_text(encoding="utf-8")
+
+
+def pictures_of(path: Path) -> list[str]:
+    """The pictures that an example's docstring promises."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.findall(r"\w+\.png", text)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_does_what_it_promises(path: Path, tmp_path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    pictures = re.findall(r"\w+\.png", ast.get_docstring(ast.parse(source)) or "")
-    small = ["--small"] if '"--small"' in source else []
+    pictures = pictures_of(path)
+    small = ["--small"] if has_small_form(path) else []
     folders = [str(ROOT / folder) for folder in (".", "frontends", "backends")]
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path), *small],

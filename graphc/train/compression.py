@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Data = Dataset | tuple[Any, Any]
+Score = Callable[[Model], float]
 STEP = "compress"
 MEASURED_SECONDS = 0.2
 LEAST_RUNS = 3
@@ -48,7 +50,8 @@ class Cost:
     """What a model costs to keep and to run, and how good it is.
 
     parameters: trained numbers; bytes: of them. flops: floating point operations for one sample.
-    seconds: the least that one batch took. accuracy: on the validation data, if there is any.
+    seconds: the least that one batch took. accuracy: on the validation data, or the score given
+    in its place, if there is any.
     """
 
     parameters: int
@@ -94,7 +97,7 @@ class CompressionReport:
 
 def compress(
     model: Model,
-    validation: Data | None = None,
+    validation: Data | Score | None = None,
     *,
     accuracy_drop: float | None = None,
     rank: int | None = None,
@@ -108,6 +111,8 @@ def compress(
 ) -> tuple[Model, CompressionReport]:
     """A model of lower ranks with the same loss, and a report; `model` stays as it is.
 
+    validation: a data set, on which the accuracy counts, or a function of a model that returns a
+    score in its place, such as the mean average precision of a detector.
     One criterion is given. accuracy_drop: the largest saving whose accuracy on `validation` is at
     most so much (0.01: one percentage point) below the model's: the kept energy of all layers
     together is lowered by binary search, and a layer of which no rank below its break-even keeps
@@ -138,18 +143,18 @@ def compress(
             f"{STEP}: an optimizer for a model that does not train",
             remedy="give the model an optimizer when it is built",
         )
-    data = None if validation is None else Dataset.of(validation)
-    accuracy = None if data is None else _accuracy(model, data)
+    score = _score_from(validation)
+    accuracy = None if score is None else score(model)
     if accuracy_drop is None:
         small = source.rebuilt(source.step.ranks(source.graph), optimizer)
     else:
-        small = _smallest(source, data, accuracy, accuracy_drop, optimizer)
+        small = _smallest(source, score, accuracy, accuracy_drop, optimizer)
     seconds = _seconds((model, small.model), batch_size)
-    after = None if data is None else _accuracy(small.model, data)
+    after = None if score is None else score(small.model)
     tuned = None
     if fine_tune is not None:
         fine_tune(small.model)
-        tuned = None if data is None else _accuracy(small.model, data)
+        tuned = None if score is None else score(small.model)
     report = CompressionReport(
         small.layers,
         batch_size,
@@ -221,7 +226,7 @@ class _Source:
 
 def _smallest(
     source: _Source,
-    data: Dataset | None,
+    score: Score | None,
     accuracy: float | None,
     drop: float,
     optimizer: Optimizer | Groups | None,
@@ -231,9 +236,9 @@ def _smallest(
     Tried are the very weights that a rank leaves, W_t in place of W in one copy of the model;
     nothing is compiled twice. What is found is built and tried again as it will run.
     """
-    if data is None or accuracy is None or not 0.0 <= drop < 1.0:
+    if score is None or accuracy is None or not 0.0 <= drop < 1.0:
         raise GraphcError(
-            f"{STEP}: accuracy_drop={drop} " + ("without validation data" if data is None else ""),
+            f"{STEP}: accuracy_drop={drop} " + ("without validation data" if score is None else ""),
             remedy="give a drop of at least 0 and below 1, and validation=(x, y)",
         )
     matrices = {weight: source.matrix(weight) for weight in source.weights}
@@ -251,7 +256,7 @@ def _smallest(
             name = weight.attrs["name"]
             own = matrix.truncated(ranks[weight]) if weight in ranks else source.values[name]
             trial.params[name][...] = own
-        return _accuracy(trial, data)
+        return score(trial)
 
     least = accuracy - drop
     below, within = -1, len(levels)
@@ -263,12 +268,19 @@ def _smallest(
             below = middle
     for level in range(within, len(levels)):
         small = source.rebuilt(ranks_at(level), optimizer)
-        if _accuracy(small.model, data) >= least:
+        if score(small.model) >= least:
             return small
     raise GraphcError(
         f"{STEP}: no rank that saves weights keeps the accuracy within {drop} of {accuracy:.4f}",
         remedy="allow a larger drop, name other layers, or give a rank and fine-tune",
     )
+
+
+def _score_from(validation: Data | Score | None) -> Score | None:
+    """What says how good a model is: the user's function, or the accuracy on the user's data."""
+    if validation is None or callable(validation):
+        return validation
+    return partial(_accuracy, data=Dataset.of(validation))
 
 
 def _accuracy(model: Model, data: Dataset) -> float:

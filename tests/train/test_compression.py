@@ -223,3 +223,59 @@ def test_the_report_renders_as_a_table_and_as_data(trained: gc.Model, digits: Da
     data = json.loads(json.dumps(report.to_dict()))
     assert data["layers"][0]["rank"] == 8
     assert data["before"]["parameters"] == report.before.parameters
+
+
+def test_fast_rcnn_s_dense_layers_are_cut_and_trained_on_with_a_score_of_ones_own() -> None:
+    """Images are not a batch here, so neither `fit` nor a data set fits: a function scores."""
+    generator = np.random.default_rng(0)
+    images = generator.standard_normal((2, 1, 16, 16)).astype(np.float32)
+    rois = np.array([[k % 2, 4 * (k % 3), 4 * (k % 4), 15, 15] for k in range(16)], np.float32)
+    labels = np.arange(16) % 2
+    moves = np.zeros((16, 4), np.float32)
+    net = gc.zoo.fast_rcnn(classes=1, features=nn.Conv(2, 3, padding=1), stride=1, width=48)
+    model = gc.Model(
+        net, ("f32[2,1,16,16]", "f32[N,5]"), "multi_task", optim.Adam(3e-3), backend="numpy"
+    )
+
+    def train(some: gc.Model, steps: int = 40) -> None:
+        for _ in range(steps):
+            some.step((images, rois), (labels, moves))
+
+    def score(some: gc.Model) -> float:
+        return float((some.predict((images, rois))[0].argmax(1) == labels).mean())
+
+    train(model)
+    layers = ["trunk.1", "trunk.4"]
+    small, report = compress(
+        model, score, rank=1, layers=layers, fine_tune=train, optimizer=optim.Adam(3e-3)
+    )
+    assert [layer.weight for layer in report.layers] == ["trunk.1.weight", "trunk.4.weight"]
+    assert [layer.after for layer in report.layers] == [98 + 48, 48 + 48]
+    saved = sum(layer.before - layer.after for layer in report.layers)
+    assert report.before.parameters - report.after.parameters == saved
+    assert report.before.accuracy == score(model) and report.fine_tuned == score(small)
+    assert report.before.flops > report.after.flops and report.before.bytes > report.after.bytes
+    within, found = compress(model, score, accuracy_drop=0.2, layers=layers)
+    assert score(within) == found.after.accuracy >= score(model) - 0.2
+
+
+def test_alexnet_is_cut_and_trained_on_with_the_whole_report() -> None:
+    """On images of 67x67, which four colours tell apart; its layer fc6 goes to rank 32."""
+    generator = np.random.default_rng(0)
+    y = np.arange(16) % 4
+    colours = generator.standard_normal((4, 3, 1, 1))
+    x = (3 * colours[y] + 0.1 * generator.standard_normal((16, 3, 67, 67))).astype(np.float32)
+    model = gc.Model(
+        gc.zoo.alexnet(classes=4), "f32[N,3,67,67]", "cross_entropy", optim.Adam(3e-4), seed=1
+    )
+    for _ in range(8):
+        model.step(x, y)
+    small, report = compress(
+        model, (x, y), rank=32, layers=["16"], fine_tune=lambda lean: lean.step(x, y), batch_size=16
+    )
+    assert (report.layers[0].before, report.layers[0].after) == (4096 * 256, 32 * (4096 + 256))
+    assert report.before.parameters - report.after.parameters == 4096 * 256 - 32 * 4352
+    assert report.before.bytes == 4 * report.before.parameters
+    assert min(report.before.seconds, report.after.seconds) > 0
+    assert report.before.accuracy is not None and report.before.accuracy > 0.5
+    assert report.fine_tuned == small.evaluate(x, y)["accuracy"] > 0.5
