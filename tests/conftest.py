@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 
 BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and all they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
