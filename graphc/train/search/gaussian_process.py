@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.base.arguments import check_whole, generator_of
 from graphc.train.search.space import Array, Parameter, Space
-from graphc.train.search.trials import History, Objective, Report, Result
+from graphc.train.search.trials import Objective, Report, Result, Search
 
 CANDIDATES = 2000
 LOCAL_STEPS = (0.1, 0.03, 0.01)
@@ -93,30 +92,22 @@ def bayesian(
     report: is told each trial. Raises GraphcError for a space that is none and for fewer than one
     trial.
     """
-    check_whole("trials", trials)
-    check_whole("start", start)
-    history = History(objective, Space.of(space), report)
-    generator = generator_of("seed", seed)
-    for number in range(trials):
-        units = generator.random(history.space.size)
-        if number >= start:
-            units = _most_promising(history, generator)
-        history.attempt(history.space.decoded(units))
-    return history.result
+    search = Search(objective, Space.of(space), report)
+    return search.run(_most_promising, trials=trials, start=start, seed=seed)
 
 
-def _most_promising(history: History, generator: np.random.Generator) -> Array:
+def _most_promising(search: Search, generator: np.random.Generator) -> Array:
     """The candidate of the largest expected improvement, as numbers in 0..1."""
-    scores = history.scores()
+    scores = search.scores()
     spread = scores.std()
     y = (scores - scores.mean()) / (spread if spread > 0 else 1.0)
-    process = GaussianProcess.fitted(np.stack(history.points), y)
-    drawn = [generator.random((CANDIDATES, history.space.size))]
-    centre = history.points[int(np.argmin(scores))]
+    process = GaussianProcess.fitted(np.stack(search.points), y)
+    drawn = [generator.random((CANDIDATES, search.space.size))]
+    centre = search.points[int(np.argmin(scores))]
     for step in LOCAL_STEPS:
         moved = centre + step * generator.standard_normal((CANDIDATES // 10, len(centre)))
         drawn.append(np.clip(moved, 0.0, 1.0))
-    candidates = history.space.snapped(np.concatenate(drawn))
+    candidates = search.space.snapped(np.concatenate(drawn))
     gain = expected_improvement(*process.predicted(candidates), float(y.min()))
     best: Array = candidates[int(np.argmax(gain))]
     return best

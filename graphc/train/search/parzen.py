@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.base.arguments import check_whole, generator_of
 from graphc.train.search.space import Array, Choice, Parameter, Space
-from graphc.train.search.trials import History, Objective, Report, Result
+from graphc.train.search.trials import Objective, Report, Result, Search
 
 GOOD_SHARE = 0.15
 CANDIDATES = 24
@@ -34,25 +33,17 @@ def tpe(
     hyper-parameter is judged by itself. report: is told each trial. Raises GraphcError for a space
     that is none and for fewer than one trial.
     """
-    check_whole("trials", trials)
-    check_whole("start", start)
-    history = History(objective, Space.of(space), report)
-    generator = generator_of("seed", seed)
-    for number in range(trials):
-        units = generator.random(history.space.size)
-        if number >= start:
-            units = _resembling(history, generator)
-        history.attempt(history.space.decoded(units))
-    return history.result
+    search = Search(objective, Space.of(space), report)
+    return search.run(_resembling, trials=trials, start=start, seed=seed)
 
 
-def _resembling(history: History, generator: np.random.Generator) -> Array:
-    order = np.argsort(history.scores(), kind="stable")
+def _resembling(search: Search, generator: np.random.Generator) -> Array:
+    order = np.argsort(search.scores(), kind="stable")
     count = max(1, math.ceil(GOOD_SHARE * len(order)))
-    points = np.stack(history.points)[order]
+    points = np.stack(search.points)[order]
     chosen = []
-    parts = history.space.parts(points)
-    for (_, parameter), part in zip(history.space.parameters, parts, strict=True):
+    parts = search.space.parts(points)
+    for (_, parameter), part in zip(search.space.parameters, parts, strict=True):
         pick = _category if isinstance(parameter, Choice) else _number
         chosen.append(pick(part[:count], part[count:], generator))
     return np.concatenate(chosen)

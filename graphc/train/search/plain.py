@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.base.arguments import check_whole, generator_of
 from graphc.train.search.space import Parameter, Space
-from graphc.train.search.trials import History, Objective, Report, Result
+from graphc.train.search.trials import Objective, Report, Result, Search
 
 
 def grid(
@@ -24,12 +24,12 @@ def grid(
     many values of a range. report: is told each trial. Raises GraphcError for a space that is none.
     """
     check_whole("points", points)
-    history = History(objective, Space.of(space), report)
-    parameters = history.space.parameters
+    search = Search(objective, Space.of(space), report)
+    parameters = search.space.parameters
     names = [name for name, _ in parameters]
     for values in itertools.product(*(parameter.grid(points) for _, parameter in parameters)):
-        history.attempt(dict(zip(names, values, strict=True)))
-    return history.result
+        search.attempt(dict(zip(names, values, strict=True)))
+    return search.result
 
 
 def random(
@@ -47,8 +47,8 @@ def random(
     each trial. Raises GraphcError for a space that is none and for fewer than one trial.
     """
     check_whole("trials", trials)
-    history = History(objective, Space.of(space), report)
+    search = Search(objective, Space.of(space), report)
     generator = generator_of("seed", seed)
     for _ in range(trials):
-        history.attempt(history.space.decoded(generator.random(history.space.size)))
-    return history.result
+        search.attempt(search.space.decoded(generator.random(search.space.size)))
+    return search.result

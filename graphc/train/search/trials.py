@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.arguments import check_whole, generator_of
 from graphc.base.errors import GraphcError
 from graphc.train.search.space import Array, Space
 
 Objective = Callable[..., float]
 Report = Callable[["Trial"], None]
+Propose = Callable[["Search", np.random.Generator], Array]
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Result:
 
 
 @dataclass
-class History:
-    """The trials of a running search, and the numbers in 0..1 that stand for their points."""
+class Search:
+    """A running search: its trials, and the numbers in 0..1 that stand for their points."""
 
     objective: Objective
     space: Space
@@ -61,6 +63,21 @@ class History:
                 f"the objective is {self.objective!r}",
                 remedy="give a function of one keyword for each name in the space",
             )
+
+    def run(self, propose: Propose, *, trials: int, start: int, seed: int) -> Result:
+        """`start` points at random, then those that `propose` gives as numbers in 0..1.
+
+        Raises GraphcError unless `trials` and `start` are whole numbers of at least 1.
+        """
+        check_whole("trials", trials)
+        check_whole("start", start)
+        generator = generator_of("seed", seed)
+        for number in range(trials):
+            units = generator.random(self.space.size)
+            if number >= start:
+                units = propose(self, generator)
+            self.attempt(self.space.decoded(units))
+        return self.result
 
     def attempt(self, values: dict[str, Any]) -> None:
         """Runs the objective on one point.
