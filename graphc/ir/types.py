@@ -10,10 +10,8 @@ Semantics that every backend keeps:
   contracted.
 * Comparisons with nan are false, `not_equal` is true.
 
-Shapes hold ints and at most one symbolic batch dimension, `N`. Layouts are `batch_first`
-(row-major, the batch outermost) and `batch_last` (the batch innermost, its stride rounded up to
-`BATCH_PADDING`); a type without `N` is row-major whatever its layout says, so it always says
-`batch_first`.
+Shapes hold ints and at most one symbolic batch dimension, `N`. Layouts are described in
+`layouts.py`.
 """
 
 from __future__ import annotations
@@ -28,9 +26,8 @@ from functools import cache
 import numpy as np
 
 from graphc.base.errors import GraphcError
+from graphc.ir.layouts import ROW_MAJOR, fits, is_layout
 
-BATCH_PADDING = 16
-LAYOUTS = ("batch_first", "batch_last")
 LARGEST_EXTENT = 2**31 - 1
 LARGEST_COUNT = 2**40
 
@@ -92,12 +89,13 @@ class TensorType:
 
     dtype: DType
     shape: Shape
-    layout: str = "batch_first"
+    layout: str = ROW_MAJOR
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
+        if self.layout != ROW_MAJOR and not is_layout(self.layout):
             raise GraphcError(
-                f"there is no layout {self.layout!r}", remedy="layouts: " + ", ".join(LAYOUTS)
+                f"there is no layout {self.layout!r}",
+                remedy="layouts: batch_first, batch_last, blocked_1, blocked_1_0 and the like",
             )
         if sum(d is N for d in self.shape) > 1:
             raise GraphcError(
@@ -143,13 +141,12 @@ class TensorType:
         return self.count(n) * self.dtype.itemsize
 
     def with_layout(self, layout: str) -> TensorType:
-        """The same tensor stored in `layout`; a shape without N stays row-major."""
-        return TensorType(
-            self.dtype, self.shape, layout if self.batch_axis is not None else "batch_first"
-        )
+        """The same tensor stored in `layout`, or row-major if that does not fit the shape."""
+        fitting = layout == ROW_MAJOR or fits(layout, self.shape, self.batch_axis)
+        return TensorType(self.dtype, self.shape, layout if fitting else ROW_MAJOR)
 
     def __str__(self) -> str:
-        suffix = "" if self.layout == "batch_first" else f"{{{self.layout}}}"
+        suffix = "" if self.layout == ROW_MAJOR else f"{{{self.layout}}}"
         return f"{self.dtype}{shape_text(self.shape)}{suffix}"
 
 
@@ -165,7 +162,7 @@ class TupleType:
 
 Type = TensorType | TupleType
 
-_TYPE = re.compile(r"\s*(f32|f64|i32|i64|bool)\[([^\]]*)\](?:\{(batch_first|batch_last)\})?\s*")
+_TYPE = re.compile(r"\s*(f32|f64|i32|i64|bool)\[([^\]]*)\](?:\{(\w+)\})?\s*")
 
 
 @cache
@@ -190,7 +187,7 @@ def parse_type(text: str) -> TensorType:
                 remedy="an extent is a whole number, or N for the batch",
             )
         shape.append(N if dim == "N" else int(dim))
-    return TensorType(DType[match[1]], tuple(shape), match[3] or "batch_first")
+    return TensorType(DType[match[1]], tuple(shape), match[3] or ROW_MAJOR)
 
 
 def shape_text(shape: Iterable[object]) -> str:

@@ -15,7 +15,16 @@ from graphc.ir.graph import Graph, make_input
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Node, remake
 from graphc.ir.types import Batch, Dim, DType, TupleType
-from graphc.loops.language import Buffer, Expression, Literal, Position, Read, Scalar, buffer_of
+from graphc.loops.language import (
+    Buffer,
+    Expression,
+    Literal,
+    Position,
+    Read,
+    Scalar,
+    buffer_of,
+    stored,
+)
 from graphc.ops.op import Access, Bound, Op, op_of
 from graphc.ops.scalar import COMPARISONS, LOGICAL, Value, Vocabulary
 
@@ -58,6 +67,11 @@ class Definition:
     combine: str | None = None
     term: Expression | None = None
     is_contraction: bool = False
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """All that it touches."""
+        return (*self.inputs, *(o.buffer for o in self.outputs))
 
 
 class Expressions(Vocabulary):
@@ -147,7 +161,9 @@ class _Definer:
 
     def outputs(self, at: Indices) -> tuple[Output, ...]:
         return tuple(
-            Output(buffer_of(f"out{k}", node.tensor), at, self.value(node, at, ()))
+            Output(
+                buffer_of(f"out{k}", node.tensor), stored(node.tensor, at), self.value(node, at, ())
+            )
             for k, node in enumerate(self.body.outputs)
         )
 
@@ -235,7 +251,7 @@ class _Definer:
                 return Read(ACCUMULATOR, ())
             return Read(Buffer(ACCUMULATOR.name, node.tensor.dtype, (), ()), ())
         if node in self.buffers:
-            return Read(self.buffers[node], at, bounds if at else ())
+            return Read(self.buffers[node], stored(node.tensor, at), bounds if at else ())
         op = op_of(node)
         if op.family == "elementwise":
             assert op.body is not None

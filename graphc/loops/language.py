@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.ir.index import Index, Variable, index
-from graphc.ir.types import BATCH_PADDING, Batch, Dim, DType, TensorType
+from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, blocked_axes
+from graphc.ir.types import Batch, Dim, DType, TensorType
 from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
 
@@ -39,8 +40,8 @@ class Stride:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Memory that holds a tensor: strides by logical axis. Local buffers are arrays of a
-    kernel's own.
+    """Memory that holds a tensor: its axes as they are stored (`stored`), and their strides.
+    Local buffers are arrays of a kernel's own.
     """
 
     name: str
@@ -62,26 +63,41 @@ class Buffer:
 
 
 def buffer_of(name: str, type: TensorType) -> Buffer:
-    """The buffer of a tensor: row-major with the batch moved to the outermost or the innermost
-    place.
+    """The buffer of a tensor: row-major in its stored axes, with the batch moved to the outermost
+    or the innermost place.
     """
-    axis, last = type.batch_axis, type.layout == "batch_last"
-    strides = [Stride(0)] * type.rank
+    axis, last = type.batch_axis, type.layout == BATCH_LAST
+    cut = blocked_axes(type.layout)
+    shape = [d // BLOCK if a in cut else d for a, d in enumerate(type.shape)]  # type: ignore[operator]
+    shape += [BLOCK] * len(cut)
+    strides = [Stride(0)] * len(shape)
     step = 1
-    for a in reversed(range(type.rank)):
-        dim = type.shape[a]
+    for a in reversed(range(len(shape))):
+        dim = shape[a]
         if isinstance(dim, Batch):
             continue
         strides[a] = Stride(0, step) if axis is not None and last else Stride(step)
         step *= dim
     if axis is not None:
         strides[axis] = Stride(1) if last else Stride(step)
-    return Buffer(name, type.dtype, type.shape, tuple(strides), batch_last=last)
+    return Buffer(name, type.dtype, tuple(shape), tuple(strides), batch_last=last)
+
+
+def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
+    """Where the element at `at` lies in the buffer of a tensor: axes in blocks have two indices.
+
+    [n, c, y, x] in `blocked_1`  ->  [n, c // 16, y, x, c % 16]
+    """
+    cut = blocked_axes(type.layout)
+    if not cut:
+        return at
+    blocks = [i // BLOCK if a in cut else i for a, i in enumerate(at)]
+    return (*blocks, *(at[a] % BLOCK for a in cut))
 
 
 def buffer_bytes(type: TensorType, n: int) -> int:
     """Bytes that `buffer_of(type)` takes for batch size n, padding included."""
-    if type.layout == "batch_last":
+    if type.layout == BATCH_LAST:
         n = padded_batch(n)
     return type.bytes(n)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphc.ir.node import Node
+from graphc.loops.axes import normalized
 from graphc.loops.cost import flops_of
 from graphc.loops.definition import body_of, define
 from graphc.loops.language import Kernel
@@ -18,7 +19,7 @@ def lower(node: Node, machine: Machine) -> Kernel:
     body = body_of(node)
     if is_relayout(body):
         return relayout_kernel(body, machine)
-    definition = define(body)
+    definition = normalized(define(body))
     schedule = choose(definition, machine)
     written = tuple(o.buffer for o in definition.outputs)
     return Kernel(

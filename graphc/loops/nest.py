@@ -140,6 +140,8 @@ class _Region:
         self.active: Index | None = None
         for part in parts:
             self._place(part)
+        held = self._held()
+        self.unrolled.sort(key=lambda u: u[0].name in held)
         dtype = definition.term.dtype if definition.term is not None else DType.f32
         shape = [t for _, t in self.unrolled] + ([self.lanes] if self.vector is not None else [])
         strides = [Stride(math.prod(shape[k + 1 :])) for k in range(len(shape))]
@@ -163,6 +165,21 @@ class _Region:
             at = at + index(self._lane())
             self.active = part.active
         self.place[part.axis.variable] = at
+
+    def _held(self) -> frozenset[str]:
+        """Unrolled loops along which the vectors that are read change: the innermost, so that
+        these few stay in registers while the many numbers spread over lanes pass by.
+        """
+        if self.vector is None or self.definition.term is None:
+            return frozenset()
+        found = {
+            v.name
+            for read in reads(self.definition.term)
+            if any(self.vector.variable in i.variables for i in read.indices)
+            for i in read.indices
+            for v in i.variables
+        }
+        return frozenset(f"{name}u" for name in found)
 
     def _lane(self) -> Variable:
         return replace(LANE, extent=self.lanes)
@@ -251,8 +268,17 @@ class _Region:
         lows: dict[Variable, list[Index]] = {}
         highs: dict[Variable, list[Index]] = {}
         turned: set[Bound] = set()
+        whole = next(
+            (a for a in self.definition.reduced if a.variable in reduced and not a.is_batch), None
+        )
         for read in reads(term):
             for bound in read.bounds:
+                if whole is not None and bound.value.variables <= fixed and bound.high is not None:
+                    # Nothing to sum in this block unless the bound holds: the loop ends below 0.
+                    inside_by = (bound.value - (bound.low - 1), bound.high - bound.value)
+                    highs.setdefault(whole[0], []).extend(b * whole[1] for b in inside_by)
+                    turned.add(bound)
+                    continue
                 inside = [v for v in bound.value.variables if v in reduced]
                 if (
                     len(inside) != 1

@@ -9,19 +9,22 @@ import math
 
 from graphc.ir.graph import Graph
 from graphc.ir.index import Variable, index
+from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, ROW_MAJOR
 from graphc.ir.node import Node
-from graphc.ir.types import BATCH_PADDING, N, TensorType
+from graphc.ir.types import N, TensorType
 from graphc.loops.language import PADDED, Buffer, Kernel, Statement, Stride, Transpose, loop
 from graphc.loops.schedule import Machine
 
 
 def is_relayout(body: Graph) -> bool:
-    """Whether `body` only copies an input to another layout, in elements a tile can hold."""
+    """Whether `body` only moves the batch of an input, in elements a tile can hold."""
     (output,) = body.outputs[:1]
     alone = (
         len(body.outputs) == 1 and output.op.name == "relayout" and output.inputs[0] in body.inputs
     )
-    return alone and output.tensor.dtype.itemsize >= 4
+    if not alone or output.tensor.dtype.itemsize < 4:
+        return False
+    return {output.tensor.layout, output.inputs[0].tensor.layout} == {ROW_MAJOR, BATCH_LAST}
 
 
 def relayout_kernel(body: Graph, machine: Machine) -> Kernel:
@@ -63,6 +66,6 @@ def _tiles(source: Buffer, target: Buffer, feature: object, features: int, lanes
 
 
 def _flat(name: str, type: TensorType, features: int) -> Buffer:
-    last = type.layout == "batch_last"
+    last = type.layout == BATCH_LAST
     strides = (Stride(1), Stride(0, 1)) if last else (Stride(features), Stride(1))
     return Buffer(name, type.dtype, (N, features), strides, batch_last=last)

@@ -218,7 +218,9 @@ def _block(
             for a in definition.axes
             if a != vector and not a.is_batch and a.variable not in guarded
         ][-1:]
-    # The block's cost depends on which axes a read moves along, not on the axis itself.
+    # The block's cost depends on which axes a read moves along, not on the axis itself: among
+    # equals, the one whose steps are the shortest wins.
+    reused.sort(key=lambda a: _shortest_step(a, inner))
     best: tuple[float, int, tuple[tuple[Axis, int], ...]] | None = None
     for first in range(max(1, len(reused))):
         for second in range(first + 1, max(2, len(reused) + 1)):
@@ -234,6 +236,12 @@ def _block(
                         best = (cost, width, tuple(zip(pair, tiles, strict=True)))
     assert best is not None
     return best[1], best[2]
+
+
+def _shortest_step(axis: Axis, inner: Sequence[_Access]) -> int:
+    """The fewest elements from one index of `axis` to the next in what a block reads."""
+    steps = [abs(step) for a in inner if (step := a.lane_stride(axis.variable))]
+    return min(steps, default=0)
 
 
 def _products(axes: Sequence[Axis]) -> list[tuple[int, ...]]:

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
+from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import Dim, TensorType, shape_text, whole_numbers, window_extent
 from graphc.ops.families import require_dtype, same_dtype
@@ -151,8 +152,14 @@ def _conv_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     _channels("conv2d", x.shape[1], w.shape[1], w.shape[0], attrs["groups"])
     height, width = _conv_extents("conv2d", x.shape[2:], w.shape[2:], attrs)
     return TensorType(x.dtype, (x.shape[0], w.shape[0], height, width)).with_layout(
-        common_layout(inputs)
+        _image_layout(inputs)
     )
+
+
+def _image_layout(inputs: Sequence[TensorType]) -> str:
+    """Images computed from blocked images or blocked weights have their channels in blocks."""
+    layout = common_layout(inputs)
+    return "blocked_1" if blocked_axes(layout) else layout
 
 
 def _conv_attrs(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> dict[str, Any]:
@@ -262,7 +269,7 @@ def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType
             remedy="give the gradient of that convolution's output",
         )
     return TensorType(g.dtype, (g.shape[0], channels, *attrs["size"])).with_layout(
-        common_layout(inputs)
+        _image_layout(inputs)
     )
 
 
@@ -390,7 +397,11 @@ def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorTyp
             f"conv2d_weight_grad: the gradient is {g} but the output of {x} is {expected}",
             remedy="give the gradient of that convolution's output",
         )
-    return TensorType(x.dtype, (maps, per_group, *attrs["window"]))
+    type = TensorType(x.dtype, (maps, per_group, *attrs["window"]))
+    if not blocked_axes(g.layout):
+        return type
+    both = type.with_layout("blocked_1_0")
+    return both if blocked_axes(both.layout) else type.with_layout("blocked_0")
 
 
 def conv2d_weight_grad(

@@ -27,6 +27,7 @@ from functools import cached_property
 from typing import Any
 
 from graphc.base.errors import GraphcError
+from graphc.ir import layouts
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Attrs, Node, Operator, register
 from graphc.ir.rewrite import Rule
@@ -229,8 +230,8 @@ def additions_of(node: Node) -> int:
 
 
 def common_layout(inputs: Sequence[TensorType]) -> str:
-    """The layout of a result: batch_last as soon as one input is stored that way."""
-    return "batch_last" if any(t.layout == "batch_last" for t in inputs) else "batch_first"
+    """The layout of a result, as its inputs' layouts have it."""
+    return layouts.common([t.layout for t in inputs])
 
 
 def extent_product(extents: Sequence[Dim], n: int) -> int:

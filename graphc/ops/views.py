@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
+from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import (
     Dim,
@@ -368,11 +369,13 @@ REVERSE: Op = Op(
 
 
 def _relayout_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
-    if inputs[0].batch_axis is None:
+    stored = inputs[0].with_layout(attrs["layout"])
+    if stored.layout != attrs["layout"]:
         raise GraphcError(
-            f"relayout: {inputs[0]} has no batch", remedy="only tensors with N have a layout"
+            f"relayout: {inputs[0]} cannot be stored {attrs['layout']}",
+            remedy="batch_last needs a batch, an axis in blocks a multiple of 16",
         )
-    return TensorType(inputs[0].dtype, inputs[0].shape, attrs["layout"])
+    return TensorType(stored.dtype, stored.shape, attrs["layout"])
 
 
 def relayout(x: Node, *, layout: str) -> Node:
@@ -399,6 +402,11 @@ def _inner(shape: Shape) -> int:
 
 def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     source, shape = inputs[0], attrs["shape"]
+    if blocked_axes(source.layout):
+        raise GraphcError(
+            f"reshape: {source} is stored in blocks, not in row-major order",
+            remedy="reshape a copy: relayout to batch_first",
+        )
     if (N in shape) != (source.batch_axis is not None):
         having, lacking = ("holds", "does not") if N in source.shape else ("does not hold", "does")
         raise GraphcError(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
+from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
 from graphc.ops.op import additions_of, extent_product, family_of, op_of
@@ -98,7 +99,7 @@ class _Fuser:
             return True
         if family_of(node) == "create" and not node.inputs:
             return any(family_of(u) in ("alias", "structure") for u in users)
-        if any(self._reads_whole(u, node) for u in users):
+        if _changes_blocks(node) or any(self._reads_whole(u, node) for u in users):
             return True
         if self._ends_epilogue(node):
             return True
@@ -115,7 +116,7 @@ class _Fuser:
             return not self._is_plain_view(node)
         if family != "view":
             return False
-        if self._feeds_contraction(user):
+        if not _is_copied(user) and self._feeds_contraction(user):
             return not self._is_plain_view(node)
         return self._repeats(user, node) and self._is_costly(node)
 
@@ -150,7 +151,7 @@ class _Fuser:
             for user in self.users[node]:
                 if family_of(user) == "contraction":
                     return True
-                if family_of(user) == "view":
+                if family_of(user) == "view" and not _is_copied(user):
                     stack.append(user)
         return False
 
@@ -211,7 +212,7 @@ class _Fuser:
                 continue
             group = {node}
             self.home[node], self.kernels[node] = node, group
-            changed = True
+            changed = not _changes_blocks(node)
             while changed and len(group) < LARGEST_GROUP:
                 changed = False
                 for member in sorted(group, key=self.position.__getitem__):
@@ -401,6 +402,22 @@ class _Fuser:
                 stack.append((node, True))
                 stack.extend((i, False) for i in reversed(node.inputs))
         return list(done)
+
+
+def _changes_blocks(node: Node) -> bool:
+    """Whether `node` is a copy to or from a layout in blocks: neighbours in one lie far apart in
+    the other, so that whatever else a kernel did would be slow.
+    """
+    if node.op.name != "relayout":
+        return False
+    return any(blocked_axes(n.tensor.layout) for n in (node, node.inputs[0]))
+
+
+def _is_copied(view: Node) -> bool:
+    """Whether a view that a contraction reads is made in memory, so that what it views need not
+    be.
+    """
+    return view.op.name == "pad" or _changes_blocks(view)
 
 
 def _titles(nodes: list[Node]) -> list[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from graphc.passes.base import Pipeline
+from graphc.passes.batch_last import BatchLast
+from graphc.passes.block_channels import BlockChannels
 from graphc.passes.decompose import Decompose
 from graphc.passes.fuse import Fuse
 from graphc.passes.in_place import InPlace
-from graphc.passes.layout import BatchLast, PadWindows
 from graphc.passes.outputs import SeparateOutputs
+from graphc.passes.pad_windows import PadWindows
 from graphc.passes.simplify import Simplify
 
 SMALL = Pipeline((
     Decompose(),  # first: rules and kernels are about primitives
     Simplify(),  # before fusion, so that no kernel computes what a rule removes
-    PadWindows(),  # rows of pixels run in lanes, and lanes have no ends to test for
+    BlockChannels(),  # wide networks: channels run in lanes
+    PadWindows(),  # others: rows of pixels run in lanes, and lanes have no ends to test for
     SeparateOutputs(),  # every output gets memory of its own
     Fuse(),  # nodes become kernels
     InPlace(),  # last: it asks which kernel reads what another overwrites
@@ -22,7 +25,8 @@ SMALL = Pipeline((
 LARGE = Pipeline((
     Decompose(),  # as above
     Simplify(),
-    BatchLast(),  # samples run in lanes
+    BlockChannels(maps=64),  # as above, if there are too many channels for many samples
+    BatchLast(),  # else samples run in lanes
     PadWindows(),  # after the layout, which decides where padding is in the way
     SeparateOutputs(),
     Fuse(),

@@ -1,5 +1,4 @@
-"""Layouts: where the batch lies in memory, and padding made explicit where loops would stumble
-over it.
+"""The layout of narrow networks: the batch innermost.
 
 `batch_last` puts the samples side by side: every kernel then runs in lanes of samples, with unit
 strides whatever the window, stride or number of channels; small nets reach the machine's peak so.
@@ -18,12 +17,11 @@ from dataclasses import dataclass
 
 from graphc.ir.graph import Graph
 from graphc.ir.index import Variable, index
+from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Node, remake
-from graphc.ir.rewrite import rebuild
-from graphc.ir.types import Batch
-from graphc.ops.contractions import conv2d
+from graphc.ir.types import Batch, TensorType
 from graphc.ops.op import op_of
-from graphc.ops.views import pad, relayout, reshape, reverse, transpose
+from graphc.ops.views import relayout, transpose
 from graphc.passes.base import Pass
 
 FEW_TERMS = 16
@@ -33,7 +31,7 @@ FEW_LANES = 16
 @dataclass(frozen=True)
 class BatchLast(Pass):
     """Stores everything that has a batch with the batch innermost; inputs and outputs keep their
-    layout.
+    layout. A network with channels in blocks stays as it is.
 
     y = relu(x)  ->  y = relayout(relu(relayout(x) {layout='batch_last'})) {layout='batch_first'}
     """
@@ -41,6 +39,10 @@ class BatchLast(Pass):
     name = "batch_last"
 
     def run(self, graph: Graph) -> Graph:
+        if any(
+            isinstance(n.type, TensorType) and blocked_axes(n.tensor.layout) for n in graph.nodes
+        ):
+            return graph
         new: dict[Node, Node] = {}
         for node in graph.nodes:
             if node.op.name == "input":
@@ -85,64 +87,3 @@ def _through_views(node: Node) -> Node:
     if node.op.name == "transpose":
         return transpose(_through_views(node.inputs[0]), axes=node.attrs["axes"])
     return relayout(node, layout="batch_first")
-
-
-@dataclass(frozen=True)
-class PadWindows(Pass):
-    """Convolutions that lanes along a row cannot run at its ends read a padded copy instead.
-
-    conv2d(x, w) {padding=1}  ->  conv2d(pad(x), w) {padding=0}
-    conv2d_input_grad(g, w)   ->  conv2d(pad(g), transpose(reverse(w)))
-    """
-
-    name = "pad_windows"
-
-    def run(self, graph: Graph) -> Graph:
-        return rebuild(graph, _padded)
-
-
-def _padded(node: Node, inputs: tuple[Node, ...]) -> Node:
-    attrs = dict(node.attrs)
-    if node.op.name == "conv2d_input_grad":
-        strided = max(attrs["stride"]) > 1 and max(attrs["dilation"]) > 1
-        if strided or inputs[0].tensor.layout == "batch_first":
-            return _as_convolution(*inputs, **attrs)
-    needs_padding = node.op.name == "conv2d_weight_grad" or (
-        node.op.name == "conv2d" and inputs[0].tensor.layout == "batch_first"
-    )
-    if not needs_padding or not any(attrs["padding"]):
-        return remake(node, inputs)
-    top, bottom, left, right = attrs["padding"]
-    x = pad(inputs[0], low=(0, 0, top, left), high=(0, 0, bottom, right))
-    return remake(node, (x, inputs[1]), attrs | {"padding": (0, 0, 0, 0)})
-
-
-def _as_convolution(
-    g: Node,
-    w: Node,
-    *,
-    size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int, int, int],
-    dilation: tuple[int, int],
-    groups: int,
-) -> Node:
-    """The gradient of a convolution's input as a convolution: spread by the stride, padded,
-    weights turned round.
-    """
-    reach = [d * (int(s) - 1) for d, s in zip(dilation, w.tensor.shape[2:], strict=True)]  # type: ignore[arg-type]
-    low = [reach[a] - padding[2 * a] for a in range(2)]
-    spread = [(int(e) - 1) * s + 1 for e, s in zip(g.tensor.shape[2:], stride, strict=True)]  # type: ignore[arg-type]
-    high = [size[a] + reach[a] - low[a] - spread[a] for a in range(2)]
-    wide = pad(
-        g, low=(0, 0, *low), high=(0, 0, *high), interior=(0, 0, stride[0] - 1, stride[1] - 1)
-    )
-    maps, channels, *window = w.tensor.shape
-    turned = reverse(w, axes=(2, 3))
-    if groups == 1:
-        return conv2d(wide, transpose(turned, axes=(1, 0, 2, 3)), dilation=dilation)
-    each = int(maps) // groups  # type: ignore[arg-type]
-    split = reshape(turned, shape=(groups, each, channels, *window))
-    exchanged = transpose(split, axes=(0, 2, 1, 3, 4))
-    joined = reshape(exchanged, shape=(groups * int(channels), each, *window))  # type: ignore[arg-type]
-    return conv2d(wide, joined, dilation=dilation, groups=groups)

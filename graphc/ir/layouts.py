@@ -1,0 +1,73 @@
+"""Layouts: in which order the elements of a tensor lie in memory. A tensor's meaning never
+depends on it.
+
+* `batch_first`: row-major, the batch outermost.
+* `batch_last`: row-major, the batch innermost, its stride rounded up to `BATCH_PADDING`.
+* `blocked_1`: axis 1 is cut into blocks of `BLOCK`; the place within a block lies innermost. So
+  images [N,C,H,W] are stored [N, C/16, H, W, 16]: sixteen channels of a pixel side by side.
+* `blocked_1_0`: both axes are cut, the places within blocks lie innermost in that order. Weights
+  [K,C,R,S] are stored [K/16, C/16, R, S, 16 c, 16 k]: what a convolution reads, in the order in
+  which it reads.
+
+A shape that a layout does not fit (no batch, an axis that is no multiple of a block) is stored
+`batch_first`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+BATCH_PADDING = 16
+BLOCK = 16
+ROW_MAJOR = "batch_first"
+BATCH_LAST = "batch_last"
+_BLOCKED = re.compile(r"blocked((?:_\d)+)")
+
+
+@cache
+def blocked_axes(layout: str) -> tuple[int, ...]:
+    """The axes that `layout` cuts into blocks, outermost place first; () if it cuts none.
+
+    >>> blocked_axes("blocked_1_0")
+    (1, 0)
+    """
+    match = _BLOCKED.fullmatch(layout)
+    return tuple(map(int, match[1][1:].split("_"))) if match else ()
+
+
+def is_layout(layout: object) -> bool:
+    """Whether there is a layout of that name."""
+    if layout in (ROW_MAJOR, BATCH_LAST):
+        return True
+    axes = blocked_axes(layout) if isinstance(layout, str) else ()
+    return bool(axes) and len(set(axes)) == len(axes)
+
+
+def fits(layout: str, shape: Sequence[object], batch_axis: int | None) -> bool:
+    """Whether a tensor of that shape can be stored so."""
+    if layout == ROW_MAJOR:
+        return True
+    if layout == BATCH_LAST:
+        return batch_axis is not None
+    # The first axis but for the batch of two would be row-major again.
+    return (
+        len(shape) > 2
+        and batch_axis in (None, 0)
+        and all(_divides(shape, axis) for axis in blocked_axes(layout))
+    )
+
+
+def _divides(shape: Sequence[object], axis: int) -> bool:
+    extent = shape[axis] if axis < len(shape) else None
+    return isinstance(extent, int) and extent > 0 and extent % BLOCK == 0
+
+
+def common(layouts: Sequence[str]) -> str:
+    """The layout of what is computed from tensors stored so: `batch_last` if one of them is,
+    else blocked if one is.
+    """
+    if BATCH_LAST in layouts:
+        return BATCH_LAST
+    return next((each for each in layouts if each != ROW_MAJOR), ROW_MAJOR)

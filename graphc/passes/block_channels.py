@@ -1,0 +1,157 @@
+"""The layout of wide networks: channels in blocks of sixteen.
+
+With sixteen channels of a pixel side by side, a vector holds channels: the lanes of a convolution's
+results are maps, its register block is maps x pixels, and any window, stride, image or batch is as
+good as any other. Weights are stored in the order in which the kernels read them.
+
+What a node reads is stored so if the node runs through whole blocks: convolutions with a multiple
+of sixteen maps, elementwise code, pooling, sums over pixels. Others (a dense layer behind
+`reshape`, sums over windows of channels) read a row-major copy. Images of a few channels, such as a
+network's input, stay row-major: convolutions only broadcast them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from graphc.ir.graph import Graph
+from graphc.ir.index import Index, Variable, index
+from graphc.ir.layouts import BLOCK, ROW_MAJOR
+from graphc.ir.node import Node, remake
+from graphc.ir.types import Batch, TensorType
+from graphc.ops.op import family_of, op_of
+from graphc.ops.views import relayout
+from graphc.passes.base import Pass
+from graphc.passes.pad_windows import PadWindows
+
+CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
+IMAGES = "blocked_1"
+
+
+@dataclass(frozen=True)
+class BlockChannels(Pass):
+    """Stores images of wide networks with their channels in blocks, weights as they are read.
+
+    maps: a convolution is wide if it has a multiple of 16 maps, and at least as many as this; a
+    network, if at least half of its arithmetic is in such convolutions.
+
+    y = conv2d(x, w)  ->  y = conv2d(relayout(x) {layout='blocked_1'}, relayout(w) {...'blocked_1_0'})
+    """
+
+    maps: int = BLOCK
+    name = "block_channels"
+
+    def run(self, graph: Graph) -> Graph:
+        if not self._is_wide(graph):
+            return graph
+        graph = PadWindows().run(graph)
+        new: dict[Node, Node] = {}
+        for node in graph.nodes:
+            if node.op.name == "input":
+                new[node] = node
+            else:
+                new[node] = remake(node, _operands(node, tuple(new[i] for i in node.inputs)))
+        outputs = [_stored(new[o], o.tensor.layout) for o in graph.outputs]
+        return Graph(graph.name, graph.inputs, outputs, graph.donations)
+
+    def _is_wide(self, graph: Graph) -> bool:
+        wide = total = 0
+        for node in graph.nodes:
+            if node.op.name != "conv2d":
+                continue
+            weights = node.inputs[1].tensor
+            work = node.tensor.count() * math.prod(weights.shape[1:])  # type: ignore[arg-type]
+            total += work
+            enough = weights.count() and int(weights.shape[0]) >= self.maps  # type: ignore[arg-type]
+            wide += work if enough and _in_blocks(node) else 0
+        return total > 0 and 2 * wide >= total
+
+
+def _in_blocks(node: Node) -> bool:
+    """Whether a convolution, or a gradient of one, runs in lanes of maps or channels."""
+    images, weights = _parts(node)
+    if any(int(s) % BLOCK for s in (weights.shape[0],)):  # type: ignore[arg-type]
+        return False
+    groups = node.attrs["groups"]
+    maps, channels = int(weights.shape[0]) // groups, int(weights.shape[1])  # type: ignore[arg-type]
+    if groups == 1:
+        return node.op.name != "conv2d_input_grad" or channels % BLOCK == 0
+    return (maps == channels == 1) or (maps % BLOCK == 0 and channels % BLOCK == 0)
+
+
+def _parts(node: Node) -> tuple[TensorType, TensorType]:
+    """The images and the weights of a convolution, or of a gradient of one."""
+    if node.op.name == "conv2d_weight_grad":
+        return node.inputs[0].tensor, node.tensor
+    return node.inputs[0].tensor, node.inputs[1].tensor
+
+
+def _operands(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
+    """What `node` reads, stored as it likes to read it."""
+    if node.op.name in CONVOLUTIONS and _in_blocks(node):
+        if node.op.name == "conv2d_weight_grad":
+            return _stored(inputs[0], IMAGES), _stored(inputs[1], IMAGES)
+        backwards = node.op.name == "conv2d_input_grad"
+        preferred = ("blocked_0_1", "blocked_1") if backwards else ("blocked_1_0", "blocked_0")
+        return _stored(inputs[0], IMAGES), _stored(inputs[1], *preferred)
+    if any(i.tensor.layout == IMAGES for i in inputs) and _keeps_blocks(node):
+        return tuple(i if _has_no_memory(i) else _stored(i, IMAGES) for i in inputs)
+    return tuple(_stored(i, ROW_MAJOR) for i in inputs)
+
+
+def _has_no_memory(node: Node) -> bool:
+    """Whether `node` is computed where it is read: numbers made up, or a vector repeated."""
+    return family_of(node) == "create" or node.op.name == "broadcast"
+
+
+def _stored(node: Node, *preferred: str) -> Node:
+    """`node` stored in the first of the layouts that fits it, else row-major."""
+    if not isinstance(node.type, TensorType) or node.tensor.layout == "batch_last":
+        return node
+    for layout in preferred:
+        if node.tensor.with_layout(layout).layout == layout:
+            return relayout(node, layout=layout)
+    return relayout(node, layout=ROW_MAJOR)
+
+
+def _keeps_blocks(node: Node) -> bool:
+    """Whether a node runs through whole blocks of channels: it reads channel c + 16 k where it
+    writes channel c, or it sums over all of them.
+    """
+    family = family_of(node)
+    if family == "elementwise":
+        return True
+    if family not in ("reduction", "view") or not isinstance(node.type, TensorType):
+        return False
+    op = op_of(node)
+    assert op.access is not None
+    types = tuple(i.tensor for i in node.inputs)
+    at = _variables("i", node.tensor.shape)
+    taps: tuple[Index, ...] = ()
+    if family == "reduction":
+        assert op.domain is not None
+        taps = _variables("r", op.domain(types, node.attrs))
+        access = op.access(at, taps, types, node.attrs)
+    else:
+        access = op.access(at, types, node.attrs)
+    whole = [v for i in (*at[1:2], *taps) for v in i.variables]
+    return all(
+        type.layout != IMAGES or _is_one_of(place[1], whole)
+        for place, type in zip(access.indices, types, strict=True)
+    )
+
+
+def _variables(name: str, shape: tuple[object, ...]) -> tuple[Index, ...]:
+    return tuple(
+        index(Variable(f"{name}{k}", None if isinstance(d, Batch) else int(d)))  # type: ignore[call-overload]
+        for k, d in enumerate(shape)
+    )
+
+
+def _is_one_of(place: Index, variables: list[Variable]) -> bool:
+    """Whether an index is one of the variables, give or take whole blocks."""
+    if len(place.terms) != 1 or place.constant % BLOCK:
+        return False
+    atom, factor = place.terms[0]
+    return factor == 1 and atom in variables
