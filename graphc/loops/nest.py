@@ -269,7 +269,12 @@ class _Region:
         highs: dict[Variable, list[Index]] = {}
         turned: set[Bound] = set()
         whole = next(
-            (a for a in self.definition.reduced if a.variable in reduced and not a.is_batch), None
+            (
+                (a.variable, a.extent)
+                for a in self.definition.reduced
+                if a.variable in reduced and isinstance(a.extent, int)
+            ),
+            None,
         )
         for read in reads(term):
             for bound in read.bounds:

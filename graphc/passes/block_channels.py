@@ -36,7 +36,7 @@ class BlockChannels(Pass):
     maps: a convolution is wide if it has a multiple of 16 maps, and at least as many as this; a
     network, if at least half of its arithmetic is in such convolutions.
 
-    y = conv2d(x, w)  ->  y = conv2d(relayout(x) {layout='blocked_1'}, relayout(w) {...'blocked_1_0'})
+    y = conv2d(x, w)  ->  y = conv2d(relayout(x) {layout='blocked_1'}, relayout(w))
     """
 
     maps: int = BLOCK
@@ -70,21 +70,16 @@ class BlockChannels(Pass):
 
 def _in_blocks(node: Node) -> bool:
     """Whether a convolution, or a gradient of one, runs in lanes of maps or channels."""
-    images, weights = _parts(node)
-    if any(int(s) % BLOCK for s in (weights.shape[0],)):  # type: ignore[arg-type]
-        return False
+    weights = node if node.op.name == "conv2d_weight_grad" else node.inputs[1]
+    maps, channels = weights.tensor.shape[:2]
     groups = node.attrs["groups"]
-    maps, channels = int(weights.shape[0]) // groups, int(weights.shape[1])  # type: ignore[arg-type]
+    assert isinstance(maps, int) and isinstance(channels, int)
+    if maps % BLOCK:
+        return False
     if groups == 1:
         return node.op.name != "conv2d_input_grad" or channels % BLOCK == 0
-    return (maps == channels == 1) or (maps % BLOCK == 0 and channels % BLOCK == 0)
-
-
-def _parts(node: Node) -> tuple[TensorType, TensorType]:
-    """The images and the weights of a convolution, or of a gradient of one."""
-    if node.op.name == "conv2d_weight_grad":
-        return node.inputs[0].tensor, node.tensor
-    return node.inputs[0].tensor, node.inputs[1].tensor
+    each = maps // groups
+    return each == channels == 1 or (each % BLOCK == 0 and channels % BLOCK == 0)
 
 
 def _operands(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
