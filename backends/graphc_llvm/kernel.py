@@ -50,6 +50,10 @@ class KernelEmitter(Evaluation):
             high = b.new(f"udiv i64 {scaled}, %threads")
             self._loop(statement.variable, low, high, statement.body)
             return
+        if isinstance(statement, For) and _holds_parallel(statement):
+            (low,), (high,) = statement.low, statement.high
+            self._loop(statement.variable, self.index(low), self.index(high), statement.body)
+            return
         b = self.builder
         mine = b.new("urem i64 %turn, %threads")
         low = b.new(f"icmp ne i64 {mine}, %thread")
@@ -57,7 +61,9 @@ class KernelEmitter(Evaluation):
         self._loop(Variable("once"), begin, "1", (statement,))
 
     def statement(self, s: Statement) -> None:
-        if isinstance(s, For):
+        if isinstance(s, For) and s.mode == "parallel":
+            self._top(s)
+        elif isinstance(s, For):
             self._for(s)
         elif isinstance(s, Store):
             self._stores([s])
@@ -251,6 +257,11 @@ class KernelEmitter(Evaluation):
         if self.mask is not None:
             new = self._masked(new, old)
         b.line(f"store {type} {new.text}, ptr {slot}, align 64")
+
+
+def _holds_parallel(s: For) -> bool:
+    """Whether a loop repeats a parallel one: every thread goes through it."""
+    return len(s.body) == 1 and isinstance(s.body[0], For) and s.body[0].mode == "parallel"
 
 
 def _flatten(lines: Lines, into: list[str]) -> None:

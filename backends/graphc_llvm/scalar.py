@@ -36,6 +36,8 @@ def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DTy
         condition, x, y = values
         text = f"select {condition.type} {condition.text}, {x.type} {x.text}, {y.type} {y.text}"
         return Val(builder.new(text), dtype, lanes)
+    if function == "fma":
+        return Arithmetic(builder, first).fma(first, values[1], values[2])
     if len(values) == 1:
         return _unary(builder, function, first)
     return _binary(builder, function, first, values[1], dtype)

@@ -1,11 +1,10 @@
-"""A tile of samples x features from one layout to the other: lines in, log2(lanes) rounds of
-exchanges, lines out.
-"""
+"""A tile from one layout to the other: lines in, log2(lanes) rounds of exchanges, lines out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphc.ir.index import Index, Variable, index
 from graphc.loops.language import Buffer, Transpose
 from graphc_llvm.text import MEMORY, Val, mangled, vector_type
 
@@ -14,18 +13,15 @@ if TYPE_CHECKING:
 
 
 def emit_transpose(emitter: KernelEmitter, s: Transpose) -> None:
-    """Emits one tile. Samples at or beyond the batch are read as zero and written to a scratch
-    line.
-    """
-    lines = s.lanes if not s.source.batch_last else s.features
-    rows = [Val(_load(emitter, s, k), s.source.dtype, s.lanes) for k in range(lines)]
-    rows += [Val("zeroinitializer", s.source.dtype, s.lanes)] * (s.lanes - lines)
+    """Emits one tile. Lines that do not exist are read as zero and written to a scratch line."""
+    rows = [Val(_load(emitter, s, i), s.source.dtype, s.lanes) for i in range(s.rows)]
+    rows += [Val("zeroinitializer", s.source.dtype, s.lanes)] * (s.lanes - s.rows)
     step = 1
     while step < s.lanes:
         rows = _exchange(emitter, s, rows, step)
         step *= 2
-    for k in range(s.features if s.target.batch_last else s.lanes):
-        _store(emitter, s, k, rows[k].text)
+    for j in range(s.columns):
+        _store(emitter, s, j, rows[j].text)
 
 
 def _type(s: Transpose) -> str:
@@ -46,48 +42,56 @@ def _exchange(emitter: KernelEmitter, s: Transpose, rows: list[Val], step: int) 
     return result
 
 
-def _line(emitter: KernelEmitter, s: Transpose, buffer: Buffer, k: int) -> tuple[str, str | None]:
+def _line(
+    emitter: KernelEmitter,
+    s: Transpose,
+    buffer: Buffer,
+    place: tuple[Index, ...],
+    along: Variable,
+    k: int,
+) -> tuple[str, str | None]:
     """(address of line k of the tile, whether its sample exists; None if it surely does)."""
-    sample, feature = (s.sample, s.feature + k) if buffer.batch_last else (s.sample + k, s.feature)
-    fixed, padded = buffer.offset((sample, feature))
+    at = {s.row: Index(), s.column: Index(), along: index(k)}
+    fixed, padded = buffer.offset(tuple(i.substitute(at) for i in place))
     pointer = emitter.pointer(buffer, fixed, padded)
-    if buffer.batch_last:
+    if s.samples is not along:
         return pointer, None
-    return pointer, emitter.builder.new(f"icmp slt i64 {emitter.index(sample)}, %N")
+    return pointer, emitter.builder.new(f"icmp sgt i64 {emitter.index(s.limit)}, {k}")
 
 
-def _mask(s: Transpose) -> str:
-    lanes = ", ".join(f"i1 {'true' if k < s.features else 'false'}" for k in range(s.lanes))
+def _mask(s: Transpose, count: int) -> str:
+    lanes = ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(s.lanes))
     return f"<{lanes}>"
 
 
-def _load(emitter: KernelEmitter, s: Transpose, k: int) -> str:
+def _load(emitter: KernelEmitter, s: Transpose, i: int) -> str:
     b, type, align = emitter.builder, _type(s), s.source.dtype.itemsize
-    pointer, exists = _line(emitter, s, s.source, k)
+    pointer, exists = _line(emitter, s, s.source, s.source_place, s.row, i)
     if exists is not None:
         pointer = b.new(f"select i1 {exists}, ptr {pointer}, ptr @zeros")
-    if s.source.batch_last or s.features == s.lanes:
+    if s.columns == s.lanes:
         return b.new(f"load {type}, ptr {pointer}, align {align}")
     return b.call(
         f"llvm.masked.load.{mangled(type)}.p0",
         type,
         ("ptr", pointer),
         ("i32", str(align)),
-        (vector_type("i1", s.lanes), _mask(s)),
+        (vector_type("i1", s.lanes), _mask(s, s.columns)),
         (type, "zeroinitializer"),
     )
 
 
-def _store(emitter: KernelEmitter, s: Transpose, k: int, row: str) -> None:
+def _store(emitter: KernelEmitter, s: Transpose, j: int, row: str) -> None:
     b, type, align = emitter.builder, _type(s), s.target.dtype.itemsize
-    pointer, exists = _line(emitter, s, s.target, k)
+    pointer, exists = _line(emitter, s, s.target, s.target_place, s.column, j)
     if exists is not None:
         pointer = b.new(f"select i1 {exists}, ptr {pointer}, ptr {emitter.scratch(type)}")
-    if s.target.batch_last or s.features == s.lanes:
+    if s.rows == s.lanes:
         b.line(f"store {type} {row}, ptr {pointer}, align {align}")
         return
     mask_type = vector_type("i1", s.lanes)
     name = emitter.module.declare(
         f"llvm.masked.store.{mangled(type)}.p0", "void", (type, "ptr", "i32", mask_type)
     )
-    b.line(f"call void {name}({type} {row}, ptr {pointer}, i32 {align}, {mask_type} {_mask(s)})")
+    mask = _mask(s, s.rows)
+    b.line(f"call void {name}({type} {row}, ptr {pointer}, i32 {align}, {mask_type} {mask})")

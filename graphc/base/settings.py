@@ -46,6 +46,10 @@ class Setting:
 NUM_THREADS = Setting(
     "GRAPHC_NUM_THREADS", "threads of a compiled step; unset: every core the process may use"
 )
+CACHE = Setting(
+    "GRAPHC_CACHE",
+    "a folder for compiled code, or off; unset: graphc in the user's cache directory",
+)
 PRINT = Setting("GRAPHC_PRINT", "1: print the graph after every pass")
 DUMP = Setting("GRAPHC_DUMP", "a folder: write the graph after every pass, numbered, with diffs")
 TIME = Setting("GRAPHC_TIME", "1: print the time of every pass")
@@ -55,4 +59,4 @@ CHECK = Setting(
     "1: run the numpy oracle before and after every pass and name the pass that changed an answer",
 )
 
-ALL = (NUM_THREADS, PRINT, DUMP, TIME, VERIFY, CHECK)
+ALL = (NUM_THREADS, CACHE, PRINT, DUMP, TIME, VERIFY, CHECK)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ NETWORKS = "graphc_nn.zoo"
 ZOO = f"/{NETWORKS.replace('.', '/')}/"
 UNSPOKEN = re.compile(r"\.__(new|init|post_init|call)__$")
 PRIVATE = re.compile(r"<|(^|\.)_[^_]")
+LOADED = time.time()  # sources that are younger are not what runs
 
 
 @dataclass(frozen=True, slots=True)

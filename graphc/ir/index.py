@@ -2,14 +2,14 @@
 
 An `Index` is in normal form from birth (a sorted sum of distinct atoms and a constant), so equality
 is structural and `a + b - b == a`. Ops state their accesses in it, loops compute addresses from it.
-It knows no buffers and no code.
+It knows no buffers and no code. Lowering makes hundreds of thousands of these, so they remember
+their hashes and texts, and `Index` is a plain class; all are immutable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,17 @@ class Variable:
 
     name: str
     extent: int | None = None
+    text: str = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _remember(self, self.name, hash((self.name, self.extent)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
-        return self.name
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,18 @@ class Quotient:
 
     value: Index
     divisor: int
+    text: str = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = f"({_inside(self.value)} // {self.divisor})"
+        _remember(self, text, hash((text, self.value)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
-        return f"({_inside(self.value)} // {self.divisor})"
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -43,41 +60,72 @@ class Remainder:
 
     value: Index
     divisor: int
+    text: str = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = f"({_inside(self.value)} % {self.divisor})"
+        _remember(self, text, hash((text, self.value)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
-        return f"({_inside(self.value)} % {self.divisor})"
+        return self.text
+
+
+def _remember(atom: Atom, text: str, number: int) -> None:
+    object.__setattr__(atom, "text", text)
+    object.__setattr__(atom, "_hash", number)
 
 
 Atom = Variable | Quotient | Remainder
 
 
-@dataclass(frozen=True)
 class Index:
     """constant + the sum of coefficient * atom, atoms distinct and no coefficient 0."""
 
-    terms: tuple[tuple[Atom, int], ...] = ()
-    constant: int = 0
+    __slots__ = ("_hash", "_variables", "constant", "terms")
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.terms, self.constant))
+    def __init__(self, terms: tuple[tuple[Atom, int], ...] = (), constant: int = 0) -> None:
+        self.terms = terms
+        self.constant = constant
+        self._hash: int | None = None
+        self._variables: frozenset[Variable] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Index):
+            return NotImplemented
+        return self.constant == other.constant and self.terms == other.terms
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash((self.terms, self.constant))
         return self._hash
+
+    def __repr__(self) -> str:
+        return f"Index({self})"
 
     def __add__(self, other: Index | int) -> Index:
         if isinstance(other, int):
-            return Index(self.terms, self.constant + other)
+            return Index(self.terms, self.constant + other) if other else self
+        constant = self.constant + other.constant
         if not other.terms:
-            return Index(self.terms, self.constant + other.constant)
+            return Index(self.terms, constant)
+        if not self.terms:
+            return Index(other.terms, constant)
         total = dict(self.terms)
         for atom, coefficient in other.terms:
             total[atom] = total.get(atom, 0) + coefficient
-        return Index(_sorted(total), self.constant + other.constant)
+        return Index(_sorted(total), constant)
 
     __radd__ = __add__
 
     def __mul__(self, factor: int) -> Index:
+        if factor == 1:
+            return self
         if factor == 0:
             return Index()
         return Index(tuple((a, c * factor) for a, c in self.terms), self.constant * factor)
@@ -131,13 +179,18 @@ class Index:
         """Self less the linear term of `variable`."""
         return Index(tuple((a, c) for a, c in self.terms if a != variable), self.constant)
 
-    @cached_property
+    @property
     def variables(self) -> frozenset[Variable]:
         """Every variable that occurs, also inside quotients and remainders."""
-        found: set[Variable] = set()
-        for atom, _ in self.terms:
-            found |= {atom} if isinstance(atom, Variable) else atom.value.variables
-        return frozenset(found)
+        if self._variables is None:
+            found: set[Variable] = set()
+            for atom, _ in self.terms:
+                if isinstance(atom, Variable):
+                    found.add(atom)
+                else:
+                    found |= atom.value.variables
+            self._variables = frozenset(found)
+        return self._variables
 
     def is_linear_in(self, variable: Variable) -> bool:
         """Whether `variable` occurs in no quotient or remainder."""
@@ -161,20 +214,24 @@ class Index:
 
     def substitute(self, values: Mapping[Variable, Index]) -> Index:
         """Self with variables replaced."""
-        if not self.variables & values.keys():
+        if self.variables.isdisjoint(values):
             return self
-        result = Index((), self.constant)
+        constant = self.constant
+        total: dict[Atom, int] = {}
         for atom, coefficient in self.terms:
             if isinstance(atom, Variable):
                 new = values.get(atom)
-                result = result + (
-                    Index(((atom, coefficient),)) if new is None else new * coefficient
-                )
-            elif isinstance(atom, Quotient):
-                result = result + (atom.value.substitute(values) // atom.divisor) * coefficient
+                if new is None:
+                    total[atom] = total.get(atom, 0) + coefficient
+                    continue
             else:
-                result = result + (atom.value.substitute(values) % atom.divisor) * coefficient
-        return result
+                inner = atom.value.substitute(values)
+                divided = isinstance(atom, Quotient)
+                new = inner // atom.divisor if divided else inner % atom.divisor
+            constant += new.constant * coefficient
+            for part, factor in new.terms:
+                total[part] = total.get(part, 0) + factor * coefficient
+        return Index(_sorted(total), constant)
 
     def evaluate(self, value: Callable[[Variable], int]) -> int:
         """The number that `self` stands for when each variable has `value(variable)`."""
@@ -218,8 +275,14 @@ def _inside(value: Index) -> str:
 
 
 def _sorted(terms: Mapping[Atom, int]) -> tuple[tuple[Atom, int], ...]:
-    kept = [(a, c) for a, c in terms.items() if c]
-    return tuple(kept) if len(kept) < 2 else tuple(sorted(kept, key=lambda t: str(t[0])))
+    kept = [term for term in terms.items() if term[1]]
+    if len(kept) > 1:
+        kept.sort(key=_text)
+    return tuple(kept)
+
+
+def _text(term: tuple[Atom, int]) -> str:
+    return term[0].text
 
 
 def _atom_bounds(atom: Atom) -> tuple[int | None, int | None]:

@@ -23,7 +23,7 @@ BATCH_PADDING = 16
 BLOCK = 16
 ROW_MAJOR = "batch_first"
 BATCH_LAST = "batch_last"
-_BLOCKED = re.compile(r"blocked((?:_\d)+)")
+_BLOCKED = re.compile(r"blocked((?:_[0-9])+)")
 
 
 @cache
@@ -51,7 +51,7 @@ def fits(layout: str, shape: Sequence[object], batch_axis: int | None) -> bool:
         return True
     if layout == BATCH_LAST:
         return batch_axis is not None
-    # The first axis but for the batch of two would be row-major again.
+    # Matrices never lie in blocks: cut, the channels of [N,C] would be row-major again.
     return (
         len(shape) > 2
         and batch_axis in (None, 0)

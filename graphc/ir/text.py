@@ -18,15 +18,18 @@ _PREFIX = {"data": "", "parameter": "parameter ", "state": "state "}
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-]*")
 
 
-def graph_text(graph: Graph, indent: str = "") -> str:
-    """The text form of `graph`; a fused node's body is printed below it, indented."""
+def graph_text(graph: Graph, indent: str = "", notes: bool = True) -> str:
+    """The text form of `graph`; a fused node's body is printed below it, indented.
+
+    notes: whether a line ends with where its node was written and what for.
+    """
     names = graph.names
     heads = [f"%{_shown(names[i])}: {_PREFIX[i.attrs['kind']]}{i.type}" for i in graph.inputs]
     lines = [f"{indent}graph {_shown(graph.name)}({', '.join(heads)}) {{"]
     for node in graph.nodes:
         if node.op.name == "input":
             continue
-        lines.append(f"{indent}  {node_text(node, names, indent + '  ')}")
+        lines.append(f"{indent}  {node_text(node, names, indent + '  ', notes)}")
     into = dict(graph.donations)
     results = [
         f"%{_shown(names[o])}"
@@ -38,18 +41,18 @@ def graph_text(graph: Graph, indent: str = "") -> str:
     return "\n".join(lines)
 
 
-def node_text(node: Node, names: dict[Node, str], indent: str = "") -> str:
+def node_text(node: Node, names: dict[Node, str], indent: str = "", notes: bool = True) -> str:
     """``%y = op(%x) {attr=1} : type  # file:line, what it is for``."""
     arguments = ", ".join(f"%{_shown(names[i])}" for i in node.inputs)
     attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, Graph)}
-    notes = ", ".join(str(n) for n in (node.location, node.origin) if n)
+    about = ", ".join(str(n) for n in (node.location, node.origin) if n)
     call = f"{node.op.name}({arguments}){attributes_text(attrs)}"
     text = f"%{_shown(names[node])} = {call} : {node.type}"
-    if notes:
-        text += f"  # {notes}"
+    if notes and about:
+        text += f"  # {about}"
     for value in node.attrs.values():
         if isinstance(value, Graph):
-            text += "\n" + graph_text(value, indent + "  ")
+            text += "\n" + graph_text(value, indent + "  ", notes)
     return text
 
 

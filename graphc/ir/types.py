@@ -117,6 +117,11 @@ class TensorType:
                 f"shape {shape_text(self.shape)} has {count} elements, over the limit of 2^40",
                 remedy="use a smaller tensor",
             )
+        if not fits(self.layout, self.shape, self.batch_axis):
+            raise GraphcError(
+                f"shape {shape_text(self.shape)} cannot be stored {self.layout}",
+                remedy="batch_last needs a batch; blocks, three axes and a multiple of 16 in each",
+            )
 
     @property
     def rank(self) -> int:

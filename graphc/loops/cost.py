@@ -21,10 +21,9 @@ def flops_of(definition: Definition) -> Amount:
     """Arithmetic of the reduction and of what follows it; a product that is summed counts two."""
     outer = definition.axes
     total = Amount()
-    for output in definition.outputs:
-        total += _times(_operations(output.value), outer)
+    total += _times(_operations([o.value for o in definition.outputs]), outer)
     if definition.term is not None:
-        each = _operations(definition.term) + 1
+        each = _operations([definition.term]) + 1
         whole = _times(each, (*outer, *definition.reduced))
         share = _share_inside(definition) if definition.is_contraction else 1.0
         total += Amount(round(whole.fixed * share), round(whole.sample * share))
@@ -80,12 +79,13 @@ def _volume(extents: tuple[Dim, ...], each: int) -> Amount:
     return Amount(0, count) if any(isinstance(d, Batch) for d in extents) else Amount(count, 0)
 
 
-def _operations(e: Expression) -> int:
-    found, seen, stack = 0, set(), [e]
+def _operations(expressions: list[Expression]) -> int:
+    """Arithmetic of the expressions, what they share counted once."""
+    found, seen, stack = 0, set(), list(expressions)
     while stack:
         e = stack.pop()
         if isinstance(e, Scalar) and id(e) not in seen:
             seen.add(id(e))
-            found += e.function not in FREE
+            found += 2 if e.function == "fma" else e.function not in FREE
             stack.extend(e.arguments)
     return found

@@ -90,6 +90,9 @@ class Expressions(Vocabulary):
     def binary(self, name: str, x: Value, y: Value) -> Value:
         return Scalar(name, (x, y), DType.bool if name in COMPARISONS | LOGICAL else x.dtype)
 
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        return Scalar("fma", (x, y, z), x.dtype)
+
     def select(self, condition: Value, x: Value, y: Value) -> Value:
         return Scalar("select", (condition, x, y), x.dtype)
 
@@ -133,7 +136,7 @@ class _Definer:
         heroes = [
             n
             for n in body.nodes
-            if isinstance(n.op, Op) and n.op.family in ("reduction", "contraction")
+            if isinstance(n.op, Op) and n.op.family in ("reduction", "contraction", "tile")
         ]
         if len(heroes) > 1:
             raise InternalError(
@@ -151,6 +154,8 @@ class _Definer:
         op = op_of(self.hero)
         if op.family == "contraction":
             return self.contraction(op, self.hero)
+        if op.family == "tile":
+            return self.tile(op, self.hero)
         return self.reduction(op, self.hero)
 
     def axes_of(self, node: Node) -> tuple[Axis, ...]:
@@ -188,8 +193,22 @@ class _Definer:
             True,
         )
 
+    def tile(self, op: Op, hero: Node) -> Definition:
+        """Every result of a tile is an output of its own, all of them to the same buffers."""
+        assert op.tile is not None and op.body is not None
+        spec = op.tile(tuple(i.tensor for i in hero.inputs), hero.attrs)
+        axes = tuple(_axis(name, extent) for name, extent in spec.axes)
+        where = {a.variable.name: index(a.variable) for a in axes}
+        values = [self.factor(hero.inputs[0], at) for at in spec.reads(where)]
+        results = op.body(self.vocabulary, values, **hero.attrs)
+        places = spec.writes(where)
+        for at, result in zip(places, results, strict=True):
+            self.done[hero, at, ()] = result
+        outputs = tuple(output for at in places for output in self.outputs(at))
+        return Definition(tuple(self.buffers.values()), outputs, _running(axes))
+
     def factor(self, source: Node, at: Indices) -> Expression:
-        """An operand of a contraction, 0 where its index is outside."""
+        """An operand of a contraction or a tile, 0 where its index is outside."""
         bounds = _outside(at, source.tensor.shape)
         value = self.value(source, at, bounds)
         if not bounds or _gives_zero_outside(value):

@@ -4,7 +4,7 @@
                | Store(buffer, indices, value)
                | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma
                | Allocate(buffer, body)         a local array: registers, its indices constant
-               | Transpose(target, source, ..)  a tile of samples x features changes layout
+               | Transpose(target, source, ..)  a tile of lines and columns changes layout
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
                | Position(index)
                | Lanes(combine, buffer, indices)   all lanes of a vector made one number
@@ -57,8 +57,10 @@ class Buffer:
         """
         fixed, padded = Index(), Index()
         for i, stride in zip(indices, self.strides, strict=True):
-            fixed = fixed + i * stride.fixed
-            padded = padded + i * stride.padded
+            if stride.fixed:
+                fixed = fixed + i * stride.fixed
+            if stride.padded:
+                padded = padded + i * stride.padded
         return fixed, padded
 
 
@@ -229,20 +231,25 @@ class Allocate:
 
 @dataclass(frozen=True)
 class Transpose:
-    """target[n + i, f + j] = source[n + i, f + j] for i < lanes with n + i below the batch, j <
-    features.
+    """target[to(i, j)] = source[from(i, j)] for i < rows, j < columns, at most `lanes` of each.
 
-    Both buffers are [samples, features]; one has unit stride along samples (and is padded there),
-    the other along features, so that the tile goes through registers: whole lines read, exchanged,
-    whole lines written.
+    i and j stand for the variables `row` and `column` in the places. Steps of `column` are
+    neighbours in the source, steps of `row` in the target, so that the tile goes through
+    registers: whole lines read, exchanged, whole lines written. Along `samples` (one of the two
+    variables, or None) lines at or beyond `limit` do not exist; there the other side is padded.
     """
 
     target: Buffer
+    target_place: tuple[Index, ...]
     source: Buffer
-    sample: Index
-    feature: Index
-    features: int
+    source_place: tuple[Index, ...]
+    row: Variable
+    column: Variable
+    rows: int
+    columns: int
     lanes: int
+    samples: Variable | None = None
+    limit: Index = Index()
 
 
 Statement = For | Store | Accumulate | Allocate | Transpose

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphc.ir.node import Node
 from graphc.loops.axes import normalized
 from graphc.loops.cost import flops_of
 from graphc.loops.definition import body_of, define
 from graphc.loops.language import Kernel
 from graphc.loops.nest import build
-from graphc.loops.relayout import is_relayout, relayout_kernel
+from graphc.loops.order import block_order, pieces
+from graphc.loops.relayout import batch_kernel, moves_batch, tiles
 from graphc.loops.schedule import Machine, choose
 
 
@@ -17,17 +20,26 @@ def lower(node: Node, machine: Machine) -> Kernel:
     its results.
     """
     body = body_of(node)
-    if is_relayout(body):
-        return relayout_kernel(body, machine)
+    if moves_batch(body):
+        return batch_kernel(body, machine)
     definition = normalized(define(body))
-    schedule = choose(definition, machine)
-    written = tuple(o.buffer for o in definition.outputs)
+    statements = tiles(definition, machine)
+    words = "tiles through registers"
+    if statements is None:
+        schedule = choose(definition, machine)
+        schedule = replace(
+            schedule,
+            order=block_order(definition, schedule),
+            pieces=pieces(definition, schedule),
+        )
+        statements, words = build(definition, schedule), str(schedule)
+    written = tuple(dict.fromkeys(o.buffer for o in definition.outputs))
     return Kernel(
         name=body.name,
         buffers=(*definition.inputs, *written),
         written=written,
-        body=build(definition, schedule),
+        body=statements,
         ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
-        schedule=str(schedule),
+        schedule=words,
         flops=flops_of(definition),
     )

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import Batch, DType
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition, identity
@@ -41,7 +41,9 @@ from graphc.ops.op import Bound
 
 PARALLEL_TASKS = 192
 SERIAL_WORK = 4096
+FEW_TASKS = 8
 LANE = Variable("l")
+PIECE = Variable("piece")
 # Image rows are split between threads first, in every kernel alike: what a thread wrote it then
 # reads itself.
 ROWS = ("y", "i2")
@@ -83,7 +85,8 @@ def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]
         tile = schedule.tile(axis)
         if tile == 1:
             return [Part(axis, Index(), extent, 1)]
-        assert isinstance(axis.extent, int)
+        if isinstance(axis.extent, Batch):
+            return _batch_parts(axis, extent, 1, tile)
         whole, rest = divmod(axis.extent, tile)
         parts = [Part(axis, Index(), index(whole), tile)]
         return parts + ([Part(axis, index(whole * tile), index(1), rest)] if rest else [])
@@ -117,6 +120,7 @@ def _fixed_vector_parts(axis: Axis, extent: int, lanes: int, vectors: int) -> li
 
 
 def _batch_parts(axis: Axis, full: Index, lanes: int, vectors: int) -> list[Part]:
+    """Blocks of as many vectors (of one lane: samples), then one at a time."""
     if vectors == 1:
         return [Part(axis, Index(), full, 1)]
     blocks = full // vectors
@@ -136,6 +140,7 @@ class _Region:
         self.in_lanes = self.vector is not None and self.vector in definition.reduced
         self.place: dict[Variable, Index] = {}
         self.outer: list[tuple[Variable, Index]] = []
+        self.blocked: dict[Variable, Axis] = {}
         self.unrolled: list[tuple[Variable, int]] = []
         self.active: Index | None = None
         for part in parts:
@@ -156,6 +161,7 @@ class _Region:
             extent = part.count.constant if part.count.is_constant else None
             outer = Variable(f"{name}o" if step > 1 else name, extent)
             self.outer.append((outer, part.count))
+            self.blocked[outer] = part.axis
             at = at + index(outer) * step
         if part.tile > 1:
             inner = Variable(f"{name}u", part.tile)
@@ -186,7 +192,11 @@ class _Region:
 
     def statement(self) -> Statement:
         body = self._reduction() if self.definition.combine is not None else self._finish(None)
-        return self._outer_loops(body)
+        blocks = self._outer_loops(body)
+        if self.schedule.pieces == 1:
+            return blocks
+        # Outside of the tasks, which every thread takes the same share of each time.
+        return loop(PIECE, self.schedule.pieces, "serial", blocks)
 
     # -- the parts of the nest
     # ---------------------------------------------------------------------------------------
@@ -211,9 +221,20 @@ class _Region:
         definition, acc = self.definition, self.accumulator
         assert definition.combine is not None and definition.term is not None
         at = self._at_accumulator()
-        start = Store(acc, at, Literal(identity(definition.combine, acc.dtype), acc.dtype))
+        start = Store(acc, at, self._start(acc))
         first = self._unroll((start,), True, None)
         return (Allocate(acc, (first, *self._reduced_loops(), *self._finish(acc))),)
+
+    def _start(self, acc: Buffer) -> Expression:
+        """What an accumulator begins with: nothing, or behind the first piece what there is."""
+        assert self.definition.combine is not None
+        nothing = Literal(identity(self.definition.combine, acc.dtype), acc.dtype)
+        if self.schedule.pieces == 1:
+            return nothing
+        (output,) = self.definition.outputs
+        before = Read(output.buffer, tuple(i.substitute(self.place) for i in output.indices))
+        first = Scalar("within", (), DType.bool, (Bound(index(PIECE), 0, 1),))
+        return Scalar("select", (first, nothing, before), acc.dtype)
 
     def _reduced_loops(self) -> list[Statement]:
         """The loops over reduced axes; along a reduced vector axis whole vectors first, then
@@ -243,6 +264,12 @@ class _Region:
                     loops.append((outer, count))
                 else:
                     high = index(BATCH) if axis.is_batch else index(axis.extent)  # type: ignore[arg-type]
+                    if self.schedule.pieces > 1:
+                        size = high.constant // self.schedule.pieces
+                        within = Variable(f"{axis.variable.name}p", size)
+                        place[axis.variable] = index(PIECE) * size + index(within)
+                        loops.append((within, index(size)))
+                        continue
                     loops.append((axis.variable, high))
             value = substitute(term, place)
             add = Accumulate(self.accumulator, self._at_accumulator(), definition.combine, value)
@@ -324,49 +351,74 @@ class _Region:
             stores.append(Store(output.buffer, indices, value))
         return (self._unroll(tuple(stores), not self.in_lanes, self.active),)
 
+    def _in_order(self) -> list[tuple[Variable, Index]]:
+        """The loops over blocks, outermost first: as the schedule says; else as they lie in
+        memory, or, if lanes are samples, rows of an image first and samples last.
+        """
+        order = self.schedule.order
+        if order:
+            return sorted(self.outer, key=lambda loop: order.index(self.blocked[loop[0]]))
+        samples = [o for o in self.outer if not o[1].is_constant]
+        others = [o for o in self.outer if o[1].is_constant]
+        if self.vector is None or not self.vector.is_batch:
+            return samples + others
+        others.sort(key=lambda block: block[0].name.rstrip("o") not in ROWS)
+        enough = math.prod(c.constant for _, c in others) >= FEW_TASKS
+        return others + samples if enough else samples + others
+
     def _outer_loops(self, body: tuple[Statement, ...]) -> Statement:
         """Loops over blocks. Leading ones of known extent join into one parallel loop of enough
         tasks.
         """
-        known = [(v, c.constant) for v, c in self.outer if c.is_constant]
-        known.sort(key=lambda block: block[0].name.rstrip("o") not in ROWS)
-        unknown = [(v, c) for v, c in self.outer if not c.is_constant]
+        outer = self._in_order()
         work = (
-            math.prod(e for _, e in known)
+            math.prod(c.constant for _, c in outer if c.is_constant)
             * math.prod(t for _, t in self.unrolled)
             * max(self.lanes, 1)
+            * len(self.definition.outputs)
         )
         for axis in self.definition.reduced:
             work *= axis.extent if isinstance(axis.extent, int) else 64
-        joined: list[tuple[Variable, int]] = []
-        while known and math.prod(e for _, e in joined) < PARALLEL_TASKS:
-            joined.append(known.pop(0))
-        tasks = math.prod(e for _, e in joined)
-        inner: list[tuple[Variable, Index]] = [(v, index(e)) for v, e in known] + unknown
-        slowest: tuple[Variable, Index] | None = None
-        if tasks < 8 and unknown:
-            slowest = inner.pop(inner.index(unknown[0]))
-        for variable, count in reversed(inner):
-            body = (loop(variable, count, "serial", body),)
-        if not joined and slowest is None:
-            return body[0] if len(body) == 1 else loop(Variable("once", 1), 1, "unroll", body)
-        task = Variable("t", tasks if slowest is None else None)
-        at: dict[Variable, Index] = {}
-        stride = 1
-        for variable, extent in reversed(joined):
-            at[variable] = (
-                (index(task) // stride) % extent
-                if variable is not joined[0][0] or slowest
-                else (index(task) // stride)
-            )
-            stride *= extent
-        total = index(tasks)
-        if slowest is not None:
-            at[slowest[0]] = index(task) // stride
-            total = slowest[1] * stride
-        body = _rename(body, at)
-        serial = slowest is None and work < SERIAL_WORK
-        return loop(task, total, "serial" if serial else "parallel", body)
+        return spread(outer, body, work)
+
+
+def spread(
+    loops: Sequence[tuple[Variable, Index]], body: tuple[Statement, ...], work: int
+) -> Statement:
+    """Loops around `body`, outermost first; the leading ones join into one parallel loop of enough
+    tasks, unless there is little `work` in all.
+    """
+    inner = list(loops)
+    slowest: tuple[Variable, Index] | None = None
+    if inner and not inner[0][1].is_constant:
+        slowest = inner.pop(0)
+    joined: list[tuple[Variable, int]] = []
+    while inner and inner[0][1].is_constant and _product(joined) < PARALLEL_TASKS:
+        variable, count = inner.pop(0)
+        joined.append((variable, count.constant))
+    tasks = _product(joined)
+    for variable, count in reversed(inner):
+        body = (loop(variable, count, "serial", body),)
+    if not joined and slowest is None:
+        return body[0] if len(body) == 1 else loop(Variable("once", 1), 1, "unroll", body)
+    task = Variable("t", tasks if slowest is None else None)
+    at: dict[Variable, Index] = {}
+    stride = 1
+    for variable, extent in reversed(joined):
+        last = variable is joined[0][0] and slowest is None
+        at[variable] = index(task) // stride if last else (index(task) // stride) % extent
+        stride *= extent
+    total = index(tasks)
+    if slowest is not None:
+        at[slowest[0]] = index(task) // stride
+        total = slowest[1] * stride
+    body = _rename(body, at)
+    serial = slowest is None and work < SERIAL_WORK
+    return loop(task, total, "serial" if serial else "parallel", body)
+
+
+def _product(loops: list[tuple[Variable, int]]) -> int:
+    return math.prod(extent for _, extent in loops)
 
 
 def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Statement, ...]:
@@ -390,7 +442,12 @@ def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Sta
             return replace(
                 s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body))
             )
-        raise InternalError("a transposed tile stands in no nest")
+        return replace(
+            s,
+            target_place=indices(s.target_place),
+            source_place=indices(s.source_place),
+            limit=s.limit.substitute(at),
+        )
 
     return tuple(map(visit, body))
 

@@ -1,22 +1,38 @@
-"""Copies from one layout to the other, a tile of samples x features at a time through registers.
+"""Copies from one layout to the other, a tile at a time through registers.
 
-parallel features by lanes: for samples by lanes: transpose lanes x lanes
+batch_first <-> batch_last: for features by lanes: for samples by lanes: transpose
+to or from blocks: for all other axes: for neighbours in the source by lanes: transpose
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from graphc.ir.graph import Graph
-from graphc.ir.index import Variable, index
-from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, ROW_MAJOR
-from graphc.ir.node import Node
+from graphc.ir.index import Index, Variable, index
+from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, ROW_MAJOR
 from graphc.ir.types import N, TensorType
-from graphc.loops.language import PADDED, Buffer, Kernel, Statement, Stride, Transpose, loop
+from graphc.loops.definition import Axis, Definition
+from graphc.loops.language import (
+    BATCH,
+    PADDED,
+    Buffer,
+    Kernel,
+    Read,
+    Statement,
+    Stride,
+    Transpose,
+    loop,
+)
+from graphc.loops.nest import spread
 from graphc.loops.schedule import Machine
 
+FEW_COLUMNS = 4
+ROW, COLUMN = Variable("row"), Variable("column")
 
-def is_relayout(body: Graph) -> bool:
+
+def moves_batch(body: Graph) -> bool:
     """Whether `body` only moves the batch of an input, in elements a tile can hold."""
     (output,) = body.outputs[:1]
     alone = (
@@ -27,8 +43,8 @@ def is_relayout(body: Graph) -> bool:
     return {output.tensor.layout, output.inputs[0].tensor.layout} == {ROW_MAJOR, BATCH_LAST}
 
 
-def relayout_kernel(body: Graph, machine: Machine) -> Kernel:
-    """The kernel of a body for which `is_relayout` holds."""
+def batch_kernel(body: Graph, machine: Machine) -> Kernel:
+    """The kernel of a body for which `moves_batch` holds."""
     output = body.outputs[0]
     features = math.prod(d for d in output.tensor.shape if isinstance(d, int))
     source, target = (
@@ -37,35 +53,124 @@ def relayout_kernel(body: Graph, machine: Machine) -> Kernel:
     )
     lanes = min(machine.lanes(output.tensor.dtype.itemsize), BATCH_PADDING)
     whole, rest = divmod(features, lanes)
-    body_of: list[Statement] = []
+    statements: list[Statement] = []
     if whole:
         f = Variable("f", whole)
-        body_of.append(
-            loop(f, whole, "parallel", _tiles(source, target, index(f) * lanes, lanes, lanes))
-        )
+        tiles = _samples(source, target, index(f) * lanes, lanes, lanes)
+        statements.append(loop(f, whole, "parallel", tiles))
     if rest:
-        body_of.append(_tiles(source, target, index(whole * lanes), rest, lanes))
+        statements.append(_samples(source, target, index(whole * lanes), rest, lanes))
     return Kernel(
         body.name,
         (source, target),
         (target,),
-        tuple(body_of),
-        _ops(output),
+        tuple(statements),
+        (f"relayout to {output.tensor.layout}",),
         f"tiles {lanes} x {lanes}",
     )
 
 
-def _ops(output: Node) -> tuple[str, ...]:
-    return (f"relayout to {output.tensor.layout}",)
-
-
-def _tiles(source: Buffer, target: Buffer, feature: object, features: int, lanes: int) -> Statement:
-    n = Variable("no")
-    tile = Transpose(target, source, index(n) * lanes, feature, features, lanes)  # type: ignore[arg-type]
-    return loop(n, index(PADDED) // lanes, "serial", tile)
+def _samples(
+    source: Buffer, target: Buffer, feature: Index, features: int, lanes: int
+) -> Statement:
+    """Tiles of samples x features; samples lie side by side in one of the two."""
+    first = index(Variable("no")) * lanes
+    gathers = target.batch_last
+    sample, other = (ROW, COLUMN) if gathers else (COLUMN, ROW)
+    place = (first + index(sample), feature + index(other))
+    counts = (lanes, features) if gathers else (features, lanes)
+    limit = index(BATCH) - first
+    tile = Transpose(target, place, source, place, ROW, COLUMN, *counts, lanes, sample, limit)
+    return loop(Variable("no"), index(PADDED) // lanes, "serial", tile)
 
 
 def _flat(name: str, type: TensorType, features: int) -> Buffer:
     last = type.layout == BATCH_LAST
     strides = (Stride(1), Stride(0, 1)) if last else (Stride(features), Stride(1))
     return Buffer(name, type.dtype, (N, features), strides, batch_last=last)
+
+
+def tiles(definition: Definition, machine: Machine) -> tuple[Statement, ...] | None:
+    """The loops of a copy whose neighbours in the source are not those in the target; None if it
+    is no such copy, or short along one of them.
+    """
+    if definition.combine is not None or len(definition.outputs) != 1:
+        return None
+    (output,) = definition.outputs
+    read, size = output.value, output.buffer.dtype.itemsize
+    if not isinstance(read, Read) or read.bounds or size < 4 or output.buffer.batch_last:
+        return None
+    lanes = machine.lanes(size)
+    rows = _neighbours(definition, output.buffer, output.indices)
+    columns = _neighbours(definition, read.buffer, read.indices)
+    if rows is None or columns is None or rows == columns:
+        return None
+    if min(_extent(rows), _extent(columns)) < FEW_COLUMNS:
+        return None
+    if max(_extent(rows), _extent(columns)) < BLOCK:
+        return None
+    return tuple(
+        _nest(definition, read, rows, columns, row, column, lanes)
+        for row in _cuts(_extent(rows), lanes)
+        for column in _cuts(_extent(columns), lanes)
+    )
+
+
+def _extent(axis: Axis) -> int:
+    assert isinstance(axis.extent, int)
+    return axis.extent
+
+
+def _neighbours(definition: Definition, buffer: Buffer, indices: Sequence[Index]) -> Axis | None:
+    """The axis whose steps are neighbours in a buffer."""
+    fixed, padded = buffer.offset(tuple(indices))
+    if padded.terms or any(not isinstance(atom, Variable) for atom, _ in fixed.terms):
+        return None
+    return next(
+        (a for a in definition.axes if not a.is_batch and fixed.coefficient(a.variable) == 1), None
+    )
+
+
+def _cuts(extent: int, lanes: int) -> list[tuple[int, int, int]]:
+    """(first, tiles, length of each) of whole tiles and of the rest."""
+    whole, rest = divmod(extent, lanes)
+    found = [(0, whole, lanes)] if whole else []
+    return found + ([(whole * lanes, 1, rest)] if rest else [])
+
+
+def _nest(
+    definition: Definition,
+    read: Read,
+    rows: Axis,
+    columns: Axis,
+    row: tuple[int, int, int],
+    column: tuple[int, int, int],
+    lanes: int,
+) -> Statement:
+    (output,) = definition.outputs
+    outer: list[tuple[Variable, Index]] = []
+    place: dict[Variable, Index] = {}
+    for axis in definition.axes:
+        if axis not in (rows, columns):
+            extent = index(BATCH) if axis.is_batch else index(_extent(axis))
+            outer.append((axis.variable, extent))
+            continue
+        mark = ROW if axis == rows else COLUMN
+        first, count, length = row if axis == rows else column
+        block = Variable(f"{axis.variable.name}o", count)
+        place[axis.variable] = index(block) * length + index(mark) + first
+        if count > 1:
+            outer.append((block, index(count)))
+    tile: Statement = Transpose(
+        output.buffer,
+        tuple(i.substitute(place) for i in output.indices),
+        read.buffer,
+        tuple(i.substitute(place) for i in read.indices),
+        ROW,
+        COLUMN,
+        row[2],
+        column[2],
+        lanes,
+    )
+    work = math.prod(_extent(a) for a in definition.axes if not a.is_batch)
+    return spread(outer, (tile,), work)

@@ -26,6 +26,7 @@ TILES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
 WIDTHS = (1, 2, 3, 4, 6, 8)
 PLAIN_BLOCK = 4
 ENOUGH_TASKS = 6
+SAMPLES_OF_A_BLOCK = 4
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ class Schedule:
     """The choice.
 
     vector: the axis that runs in lanes (None: scalar code). vectors: how many vectors of it a
-    block holds. tiles: block extents of other output axes.
+    block holds. tiles: block extents of other output axes. order: the output axes, outermost loop
+    first; () leaves them as they come. pieces: in how many the sums are taken.
     """
 
     vector: Axis | None
     lanes: int
     vectors: int
     tiles: tuple[tuple[Axis, int], ...]
+    order: tuple[Axis, ...] = ()
+    pieces: int = 1
 
     def tile(self, axis: Axis) -> int:
         """The block extent along an output axis."""
@@ -68,7 +72,8 @@ class Schedule:
             if self.vectors > 1
             else (f"{self.lanes} {self.vector.variable}")
         )
-        return "block " + " x ".join([*block, vector])
+        sums = [f"sums in {self.pieces} pieces"] if self.pieces > 1 else []
+        return ", ".join(["block " + " x ".join([*block, vector]), *sums])
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,9 @@ def _block(
         and a.variable not in guarded
         and any(a.variable not in access.variables for access in inner)
     ]
+    if definition.is_contraction and not last and len(reused) < 2:
+        # Few samples, but nothing else to read weights once for.
+        reused += [a for a in definition.axes if a.is_batch and a != vector]
     if not reused:
         reused = [
             a
@@ -230,7 +238,7 @@ def _block(
                     cost = _block_cost(inner, pair, tiles, vector, width, count, limit, in_lanes)
                     if cost is not None:
                         spread = max(1.0, tasks / (math.prod(tiles) * width))
-                        cost /= math.prod(a.extent for a in pair) * min(spread, ENOUGH_TASKS)  # type: ignore[misc]
+                        cost /= math.prod(map(_blocked_extent, pair)) * min(spread, ENOUGH_TASKS)
                         cost *= 1 + 0.002 * sum(t > 1 for t in tiles)
                     if cost is not None and (best is None or cost < best[0] * 0.999):
                         best = (cost, width, tuple(zip(pair, tiles, strict=True)))
@@ -247,10 +255,13 @@ def _shortest_step(axis: Axis, inner: Sequence[_Access]) -> int:
 def _products(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
     choices: list[tuple[int, ...]] = [()]
     for axis in axes:
-        assert isinstance(axis.extent, int)
-        extent = axis.extent
-        choices = [(*c, t) for c in choices for t in TILES if t <= extent]
+        choices = [(*c, t) for c in choices for t in TILES if t <= _blocked_extent(axis)]
     return choices
+
+
+def _blocked_extent(axis: Axis) -> int:
+    """Extent of an axis that a block may cover several of."""
+    return axis.extent if isinstance(axis.extent, int) else SAMPLES_OF_A_BLOCK
 
 
 def _block_cost(
@@ -279,8 +290,7 @@ def _block_cost(
 def _regions(axes: Sequence[Axis], tiles: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
     found: list[tuple[tuple[int, ...], int]] = [((), 1)]
     for axis, tile in zip(axes, tiles, strict=True):
-        assert isinstance(axis.extent, int)
-        whole, rest = divmod(axis.extent, tile)
+        whole, rest = divmod(_blocked_extent(axis), tile)
         found = [
             ((*sizes, size), times * many)
             for sizes, times in found

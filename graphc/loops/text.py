@@ -61,10 +61,9 @@ def _statement(s: Statement, indent: str) -> list[str]:
         if s.combine in ("sum", "fma"):
             return [f"{indent}{target} += {value}"]
         return [f"{indent}{target} = {s.combine}({target}, {value})"]
-    at = _place("", (s.sample, s.feature))
-    return [
-        f"{indent}transpose {s.lanes} x {s.features}: {s.target.name}{at} <- {s.source.name}{at}"
-    ]
+    target = _place(s.target.name, s.target_place)
+    source = _place(s.source.name, s.source_place)
+    return [f"{indent}transpose {s.rows} x {s.columns}: {target} <- {source}"]
 
 
 def _for(s: For, indent: str) -> list[str]:

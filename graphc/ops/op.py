@@ -13,6 +13,8 @@ create       out[i] = body(i, scalars ...)                     `body`
 reduction    out[i] = combine over r of                        `access`, `body`, `combine`
              body(a[access(i, r)], ...)
 contraction  out[i] = sum over r of a[f(i, r)] * b[g(i, r)]    `contraction`
+tile         out[w1(i)], out[w2(i)], ... =                     `tile`, `body`
+             body(a[r1(i)], a[r2(i)], ...)
 alias        the same elements in the same order               nothing to run
 layer        what its decomposition means                      `decompose`
 ===========  ================================================  ===========================
@@ -40,6 +42,7 @@ FAMILIES = (
     "create",
     "reduction",
     "contraction",
+    "tile",
     "alias",
     "layer",
     "structure",
@@ -83,6 +86,20 @@ class Contraction:
     access: Callable[
         [Mapping[str, Index]], tuple[tuple[Index, ...], tuple[Index, ...], tuple[Index, ...]]
     ]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Several results at a time from several elements of one input; an index outside counts as
+    zero.
+
+    axes: names and extents of the loops. reads and writes: from their indices to those of the
+    input's elements and of the results; `body` makes the ones of the others.
+    """
+
+    axes: tuple[tuple[str, Dim], ...]
+    reads: Callable[[Mapping[str, Index]], tuple[tuple[Index, ...], ...]]
+    writes: Callable[[Mapping[str, Index]], tuple[tuple[Index, ...], ...]]
 
 
 @dataclass(frozen=True)
@@ -138,6 +155,7 @@ class Op(Operator):
     domain: Callable[[tuple[TensorType, ...], Attrs], tuple[Dim, ...]] | None = None
     combine: str | None = None
     contraction: Callable[[tuple[TensorType, ...], Attrs], Contraction] | None = None
+    tile: Callable[[tuple[TensorType, ...], Attrs], Tile] | None = None
     decompose: Callable[..., Any] | None = None
     samples: tuple[Sample, ...] = ()
     rules: tuple[Rule, ...] = ()

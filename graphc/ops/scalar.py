@@ -108,6 +108,10 @@ class Vocabulary(ABC):
         """x / y, IEEE; floats only."""
         return self.binary("div", x, y)
 
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        """x * y + z, with one rounding in generated code; floats only."""
+        return self.binary("add", self.binary("mul", x, y), z)
+
     def maximum(self, x: Value, y: Value) -> Value:
         """The larger; nan if either is nan."""
         return self.binary("maximum", x, y)

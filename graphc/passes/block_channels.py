@@ -43,7 +43,7 @@ class BlockChannels(Pass):
     name = "block_channels"
 
     def run(self, graph: Graph) -> Graph:
-        if not self._is_wide(graph):
+        if not is_wide(graph, self.maps):
             return graph
         graph = PadWindows().run(graph)
         new: dict[Node, Node] = {}
@@ -55,17 +55,22 @@ class BlockChannels(Pass):
         outputs = [_stored(new[o], o.tensor.layout) for o in graph.outputs]
         return Graph(graph.name, graph.inputs, outputs, graph.donations)
 
-    def _is_wide(self, graph: Graph) -> bool:
-        wide = total = 0
-        for node in graph.nodes:
-            if node.op.name != "conv2d":
-                continue
-            weights = node.inputs[1].tensor
-            work = node.tensor.count() * math.prod(weights.shape[1:])  # type: ignore[arg-type]
-            total += work
-            enough = weights.count() and int(weights.shape[0]) >= self.maps  # type: ignore[arg-type]
-            wide += work if enough and _in_blocks(node) else 0
-        return total > 0 and 2 * wide >= total
+
+def is_wide(graph: Graph, maps: int) -> bool:
+    """Whether at least half of a network's convolutions, by their arithmetic, run in lanes of
+    channels and have at least so many maps.
+    """
+    wide = total = 0
+    for node in graph.nodes:
+        if node.op.name == "einsum":
+            return True
+        if node.op.name != "conv2d":
+            continue
+        weights = node.inputs[1].tensor
+        work = node.tensor.count() * math.prod(weights.shape[1:])  # type: ignore[arg-type]
+        total += work
+        wide += work if _in_blocks(node) and int(weights.shape[0]) >= maps else 0  # type: ignore[arg-type]
+    return total > 0 and 2 * wide >= total
 
 
 def _in_blocks(node: Node) -> bool:
@@ -87,10 +92,17 @@ def _operands(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
     if node.op.name in CONVOLUTIONS and _in_blocks(node):
         if node.op.name == "conv2d_weight_grad":
             return _stored(inputs[0], IMAGES), _stored(inputs[1], IMAGES)
-        backwards = node.op.name == "conv2d_input_grad"
-        preferred = ("blocked_0_1", "blocked_1") if backwards else ("blocked_1_0", "blocked_0")
-        return _stored(inputs[0], IMAGES), _stored(inputs[1], *preferred)
-    if any(i.tensor.layout == IMAGES for i in inputs) and _keeps_blocks(node):
+        weights = _stored(inputs[1], "blocked_1_0", "blocked_0")
+        if node.op.name == "conv2d_input_grad":
+            weights = _stored(weights, "blocked_0_1", "blocked_1")
+        return _stored(inputs[0], IMAGES), weights
+    if node.op.name in ("winograd_input", "winograd_output_grad"):
+        return (_stored(inputs[0], IMAGES),)
+    if node.op.name == "winograd_weights":
+        return (_stored(_on_blocks(inputs[0]), "blocked_1_0"),)
+    if family_of(node) == "tile" or node.op.name == "einsum":
+        return inputs
+    if any(i.tensor.layout == IMAGES for i in inputs) and _keeps_blocks(node, inputs):
         return tuple(i if _has_no_memory(i) else _stored(i, IMAGES) for i in inputs)
     return tuple(_stored(i, ROW_MAJOR) for i in inputs)
 
@@ -98,6 +110,15 @@ def _operands(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
 def _has_no_memory(node: Node) -> bool:
     """Whether `node` is computed where it is read: numbers made up, or a vector repeated."""
     return family_of(node) == "create" or node.op.name == "broadcast"
+
+
+def _on_blocks(weights: Node) -> Node:
+    """Turned and transposed weights as views of weights in blocks: of the copy there is anyway,
+    and of one that goes from blocks to blocks through registers.
+    """
+    if weights.op.name not in ("transpose", "reverse"):
+        return _stored(weights, "blocked_1_0")
+    return remake(weights, (_on_blocks(weights.inputs[0]),))
 
 
 def _stored(node: Node, *preferred: str) -> Node:
@@ -110,7 +131,7 @@ def _stored(node: Node, *preferred: str) -> Node:
     return relayout(node, layout=ROW_MAJOR)
 
 
-def _keeps_blocks(node: Node) -> bool:
+def _keeps_blocks(node: Node, inputs: tuple[Node, ...]) -> bool:
     """Whether a node runs through whole blocks of channels: it reads channel c + 16 k where it
     writes channel c, or it sums over all of them.
     """
@@ -121,7 +142,7 @@ def _keeps_blocks(node: Node) -> bool:
         return False
     op = op_of(node)
     assert op.access is not None
-    types = tuple(i.tensor for i in node.inputs)
+    types = tuple(i.tensor for i in inputs)
     at = _variables("i", node.tensor.shape)
     taps: tuple[Index, ...] = ()
     if family == "reduction":
@@ -130,7 +151,8 @@ def _keeps_blocks(node: Node) -> bool:
         access = op.access(at, taps, types, node.attrs)
     else:
         access = op.access(at, types, node.attrs)
-    whole = [v for i in (*at[1:2], *taps) for v in i.variables]
+    kept = at[1:2] if len(at) > 2 else at  # a vector or a matrix has no blocks of its own
+    whole = [v for i in (*kept, *taps) for v in i.variables]
     return all(
         type.layout != IMAGES or _is_one_of(place[1], whole)
         for place, type in zip(access.indices, types, strict=True)

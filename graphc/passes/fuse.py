@@ -30,7 +30,8 @@ MOST_RESULTS = 4
 MANY_READS = 16
 USUAL_BATCH = 16
 COSTLY = 4  # additions an element: as much as a division
-HEROES = ("reduction", "contraction")
+HEROES = ("reduction", "contraction", "tile")
+PRODUCTS = ("contraction", "tile")  # read every element many times, so that it must be in memory
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class _Fuser:
     def _needs_memory(self, node: Node) -> bool:
         self.size[node] = 1 + sum(self.size.get(i, 0) for i in node.inputs if i not in self.stored)
         users = self.users[node]
-        if family_of(node) == "contraction":
+        if family_of(node) in PRODUCTS:
             self.epilogue.add(node)
         if family_of(node) in HEROES or node in self.outputs or self.size[node] > LARGEST_GROUP:
             self.size[node] = 1
@@ -110,7 +111,7 @@ class _Fuser:
         family = family_of(user)
         if family in ("alias", "structure"):
             return True
-        if family == "contraction":
+        if family in PRODUCTS:
             return not self._is_plain_view(node)
         if family == "reduction" and (self._overlaps(user) or self._rereads(user, node)):
             return not self._is_plain_view(node)
@@ -149,7 +150,7 @@ class _Fuser:
                 continue
             seen.add(node)
             for user in self.users[node]:
-                if family_of(user) == "contraction":
+                if family_of(user) in PRODUCTS:
                     return True
                 if family_of(user) == "view" and not _is_copied(user):
                     stack.append(user)

@@ -11,10 +11,12 @@ from graphc.passes.in_place import InPlace
 from graphc.passes.outputs import SeparateOutputs
 from graphc.passes.pad_windows import PadWindows
 from graphc.passes.simplify import Simplify
+from graphc.passes.winograd import Winograd
 
 SMALL = Pipeline((
     Decompose(),  # first: rules and kernels are about primitives
     Simplify(),  # before fusion, so that no kernel computes what a rule removes
+    Winograd(),  # before layouts, which it has its own of
     BlockChannels(),  # wide networks: channels run in lanes
     PadWindows(),  # others: rows of pixels run in lanes, and lanes have no ends to test for
     SeparateOutputs(),  # every output gets memory of its own
@@ -25,6 +27,7 @@ SMALL = Pipeline((
 LARGE = Pipeline((
     Decompose(),  # as above
     Simplify(),
+    Winograd(maps=64),
     BlockChannels(maps=64),  # as above, if there are too many channels for many samples
     BatchLast(),  # else samples run in lanes
     PadWindows(),  # after the layout, which decides where padding is in the way

@@ -12,8 +12,9 @@ or `get` is another name for the same memory.
 
 from __future__ import annotations
 
+import bisect
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -123,20 +124,22 @@ def schedule(graph: Graph) -> Scheduled:
 
 
 def plan(scheduled: Scheduled, sizes: Sequence[int]) -> MemoryPlan:
-    """Packs the temporaries, `sizes` bytes each, into one arena: largest first, lowest free
-    place.
+    """Packs the temporaries, `sizes` bytes each, into one arena."""
+    return packed({s: scheduled.lifetimes[s] for s in scheduled.temporaries}, sizes)
+
+
+def packed(lifetimes: Mapping[Storage, tuple[int, int]], sizes: Sequence[int]) -> MemoryPlan:
+    """Packs what is used from a first to a last phase into one arena: largest first, each at the
+    lowest place that is free while it lives.
     """
-    lifetimes = scheduled.lifetimes
     placed: list[tuple[int, int, int, int]] = []
     offsets: dict[Storage, int] = {}
-    by_size = sorted(
-        zip(scheduled.temporaries, sizes, strict=True), key=lambda p: (-p[1], p[0].number)
-    )
+    by_size = sorted(zip(lifetimes, sizes, strict=True), key=lambda p: (-p[1], p[0].number))
     for storage, size in by_size:
         size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         first, last = lifetimes[storage]
         offset = 0
-        for begin, end, other_first, other_last in sorted(placed):
+        for begin, end, other_first, other_last in placed:
             if (
                 other_first <= last
                 and first <= other_last
@@ -144,7 +147,7 @@ def plan(scheduled: Scheduled, sizes: Sequence[int]) -> MemoryPlan:
                 and offset < end
             ):
                 offset = end
-        placed.append((offset, offset + size, first, last))
+        bisect.insort(placed, (offset, offset + size, first, last))
         offsets[storage] = offset
     return MemoryPlan(offsets, max((end for _, end, _, _ in placed), default=0))
 

@@ -91,6 +91,7 @@ def by_definition(node: Node, arrays: Sequence[Any], n: int) -> Array:
         "view": _view,
         "reduction": _reduction,
         "contraction": _contraction,
+        "tile": _tile,
     }
     if op.family not in evaluators:
         raise GraphcError(
@@ -213,3 +214,19 @@ def _contraction(node: Node, arrays: Sequence[Array], n: int) -> Any:
     places = tuple(np.broadcast_to(_at(i, grid), shape) for i in output)
     np.add.at(result, places, products)
     return result
+
+
+def _tile(node: Node, arrays: Sequence[Array], n: int) -> Any:
+    op = op_of(node)
+    assert op.tile is not None and op.body is not None
+    spec = op.tile(tuple(i.tensor for i in node.inputs), node.attrs)
+    shape = tuple(_numbers([extent for _, extent in spec.axes], n))
+    at, grid = _grid(shape, n)
+    where = dict(zip((name for name, _ in spec.axes), at, strict=True))
+    found = [_read(arrays[0], place, grid, shape) for place in spec.reads(where)]
+    values = [np.where(inside, value, 0).astype(value.dtype) for value, inside in found]
+    results = op.body(Arrays(grid, shape), values, **node.attrs)
+    out = np.zeros(node.tensor.concrete(n), node.tensor.dtype.numpy)
+    for place, result in zip(spec.writes(where), results, strict=True):
+        out[tuple(np.broadcast_to(_at(i, grid), shape) for i in place)] = result
+    return out
