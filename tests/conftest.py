@@ -17,7 +17,8 @@ import pytest
 BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
 
-
+# Nothing is kept from one run of the tests to the next, nor in the user's own cache.
+os.environ["GRAPHC_CACHE"] = "off"
 # A shell that runs the tests in the background has them ignore Ctrl-C, and all they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -10,9 +10,10 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from graphc.ir.graph import Graph
-from graphc.passes.pipelines import BACKEND
+from graphc.passes.pipelines import backend_pipelines
 from graphc.runtime.backend import Backend
 from graphc_llvm.engine import machine_of
+from graphc_llvm.object_cache import object_cache
 from graphc_llvm.runner import LLVMRunner, available_threads
 
 
@@ -22,7 +23,7 @@ class LLVMBackend(Backend):
     name = "llvm"
 
     def prepare(self, graph: Graph, threads: int | None) -> LLVMRunner:
-        return LLVMRunner(graph, threads, BACKEND)
+        return LLVMRunner(graph, threads, backend_pipelines())
 
     def describe(self) -> dict[str, Any]:
         machine = machine_of()
@@ -33,4 +34,5 @@ class LLVMBackend(Backend):
             "vector_bytes": machine.vector_bytes,
             "registers": machine.registers,
             "threads": available_threads(),
+            "cache": str(object_cache() or "off"),
         }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.base.errors import InternalError
-from graphc.ir.index import Index, Quotient, Remainder, Variable, index
+from graphc.ir.index import Atom, Index, Quotient, Remainder, Variable
 from graphc.ir.types import DType
 from graphc.loops.language import BATCH, PADDED, Buffer
 from graphc_llvm.text import MEMORY, Builder, Module, Val, vector_type
@@ -76,9 +76,7 @@ class Addressing:
 
     def _resolved(self, i: Index) -> Index:
         """`i` with unrolled variables replaced by their numbers."""
-        if not self.constants or not (i.variables & self.constants.keys()):
-            return i
-        return i.substitute({v: index(c) for v, c in self.constants.items()})
+        return i.at(self.constants) if self.constants else i
 
     def _resolved_indices(self, indices: tuple[Index, ...]) -> tuple[Index, ...]:
         return tuple(map(self._resolved, indices))
@@ -160,12 +158,16 @@ class Addressing:
         return known[key]
 
     def _split(self, i: Index, depth: int) -> tuple[Index, Index]:
-        here = tuple(t for t in i.terms if self._depth(Index((t,))) == depth)
-        rest = tuple(t for t in i.terms if self._depth(Index((t,))) != depth)
-        return Index(here), Index(rest, i.constant)
+        here: list[tuple[Atom, int]] = []
+        rest: list[tuple[Atom, int]] = []
+        for term in i.terms:
+            atom = term[0]
+            own = self.depths[atom] if isinstance(atom, Variable) else self._depth(atom.value)
+            (here if own == depth else rest).append(term)
+        return Index(tuple(here)), Index(tuple(rest), i.constant)
 
     def _depth(self, i: Index) -> int:
-        return max((self.depths[v] for v in i.variables), default=0)
+        return max(map(self.depths.__getitem__, i.variables), default=0)
 
     def index(self, i: Index) -> str:
         """An index without the lane, as an i64."""
@@ -189,7 +191,7 @@ class Addressing:
         known[key] = total
         return total
 
-    def _atom(self, atom: Variable | Quotient | Remainder, b: Builder) -> str:
+    def _atom(self, atom: Atom, b: Builder) -> str:
         if isinstance(atom, Variable):
             return self.values[atom]
         shifted, whole = _above_zero(atom)
@@ -217,7 +219,7 @@ class Addressing:
             total = b.new(f"add {type} {total}, {part}")
         return total
 
-    def _atom_in_lanes(self, atom: Variable | Quotient | Remainder) -> str:
+    def _atom_in_lanes(self, atom: Atom) -> str:
         b, type = self.builder, vector_type("i64", self.lanes)
         if isinstance(atom, Variable):
             return "<" + ", ".join(f"i64 {k}" for k in range(self.lanes)) + ">"

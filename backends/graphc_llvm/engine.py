@@ -1,18 +1,25 @@
-"""From LLVM text to callable code: target machines, verification, SROA, emission, and keeping
-code alive.
+"""From LLVM text to callable code: target machines, verification, SROA, emission, the cache on
+disk, and keeping code alive.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from graphc.base.errors import InternalError
 from graphc.loops.schedule import Machine
+from graphc_llvm.object_cache import object_cache
+
+OPTIMIZATION = 3
+PASSES = ("sroa",)
 
 
 @dataclass(frozen=True)
@@ -61,19 +68,22 @@ def machine_of(target: Target = HOST) -> Machine:
     return Machine(vector_bytes=32 if middle else 16, registers=16)
 
 
+@cache
+def host_feature_text() -> str:
+    """The features of this processor as LLVM reads them: ``+avx2,-avx512f,...``."""
+    return ",".join(("+" if on else "-") + name for name, on in sorted(host_features().items()))
+
+
 def target_machine(target: Target = HOST) -> Any:
     """An LLVM target machine; for the host with its exact name and features."""
     _initialize(bool(target.triple))
     if not target.triple:
-        features = ",".join(
-            ("+" if on else "-") + name for name, on in sorted(host_features().items())
-        )
         found = llvm.Target.from_default_triple()
         return found.create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+            cpu=llvm.get_host_cpu_name(), features=host_feature_text(), opt=OPTIMIZATION, jit=True
         )
     found = llvm.Target.from_triple(target.triple)
-    return found.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
+    return found.create_target_machine(cpu=target.cpu, features=target.features, opt=OPTIMIZATION)
 
 
 def parsed(text: str, machine: Any) -> Any:
@@ -90,7 +100,8 @@ def parsed(text: str, machine: Any) -> Any:
     tuning = llvm.create_pipeline_tuning_options(speed_level=0)
     builder = llvm.create_pass_builder(machine, tuning)
     passes = llvm.create_new_function_pass_manager()
-    passes.add_sroa_pass()
+    for name in PASSES:
+        getattr(passes, f"add_{name}_pass")()
     for function in module.functions:
         if not function.is_declaration:
             passes.run(function, builder)
@@ -103,12 +114,50 @@ def assembly(text: str, target: Target = HOST) -> str:
     return str(machine.emit_assembly(parsed(text, machine)))
 
 
+@cache
+def host_facts() -> dict[str, Any]:
+    """All that the host's machine code for a text depends on beside the text."""
+    return {
+        "llvmlite": llvmlite.__version__,
+        "llvm": llvm.llvm_version_info,
+        "triple": llvm.get_process_triple(),
+        "cpu": llvm.get_host_cpu_name(),
+        "features": host_feature_text(),
+        "optimization": OPTIMIZATION,
+        "passes": PASSES,
+    }
+
+
+def digest_of(text: str) -> str:
+    """What machine code is looked up by: SHA-256 of the text that it is made from."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_origin(digest: str) -> bytes:
+    """All that the host's machine code for the text of that digest depends on."""
+    return json.dumps({"text": digest, **host_facts()}, sort_keys=True).encode()
+
+
+def machine_code(text: str) -> bytes:
+    """An object file for the host, from the cache if it was compiled before."""
+    cache = object_cache()
+    origin = code_origin(digest_of(text))
+    found = None if cache is None else cache.get(origin)
+    if found is None:
+        machine = target_machine()
+        found = bytes(machine.emit_object(parsed(text, machine)))
+        if cache is not None:
+            cache.put(origin, found)
+    return found
+
+
 class Code:
     """Loaded machine code; functions stay callable as long as this object lives."""
 
-    def __init__(self, text: str) -> None:
-        machine = target_machine()
-        self.engine = llvm.create_mcjit_compiler(parsed(text, machine), machine)
+    def __init__(self, image: bytes) -> None:
+        empty = llvm.parse_assembly(f'target triple = "{llvm.get_process_triple()}"')
+        self.engine = llvm.create_mcjit_compiler(empty, target_machine())
+        self.engine.add_object_file(llvm.ObjectFileRef.from_data(image))
         self.engine.finalize_object()
 
     def address(self, name: str) -> int:

@@ -51,8 +51,8 @@ class KernelEmitter(Evaluation):
             self._loop(statement.variable, low, high, statement.body)
             return
         if isinstance(statement, For) and _holds_parallel(statement):
-            (low,), (high,) = statement.low, statement.high
-            self._loop(statement.variable, self.index(low), self.index(high), statement.body)
+            first, end = self.index(statement.low[0]), self.index(statement.high[0])
+            self._loop(statement.variable, first, end, statement.body)
             return
         b = self.builder
         mine = b.new("urem i64 %turn, %threads")

@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from graphc_llvm.engine import Code, machine_of
+from graphc_llvm.engine import Code, machine_code, machine_of
 from graphc_llvm.text import vector_type
 
 CHAINS = 12
@@ -39,7 +39,7 @@ class Roofline:
 def measured() -> Roofline:
     """The rates of this machine."""
     lanes = machine_of().lanes(4)
-    code = Code(_text(lanes))
+    code = Code(machine_code(_text(lanes)))
     multiply = code.function("multiply", None, ctypes.c_void_p, ctypes.c_int64)
     read = code.function("read", None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     small = np.zeros(64 * CHAINS, np.float32)

@@ -12,7 +12,8 @@ import numpy as np
 from graphc.ir.graph import Graph
 from graphc.passes.base import Pipeline
 from graphc.runtime.backend import Runner
-from graphc_llvm.explain import explain
+from graphc.runtime.profile import Profile
+from graphc_llvm.explain import profile
 from graphc_llvm.threads import pool
 from graphc_llvm.variant import Prepared, Variant
 
@@ -82,7 +83,12 @@ class LLVMRunner(Runner):
         return results
 
     def explain(self) -> str:
-        return explain(self.variants)
+        texts = [found.text() for found in self.profiles()]
+        return "\n\n".join(texts) or "not compiled yet: run it once"
+
+    def profiles(self) -> tuple[Profile, ...]:
+        found = [profile(name, variant) for name, variant in self.variants.items()]
+        return tuple(p for p in found if p is not None)
 
     def report(self) -> dict[str, Any]:
         phases: dict[str, float] = {}

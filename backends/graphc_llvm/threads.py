@@ -18,7 +18,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphc_llvm.engine import Code
+from graphc_llvm.engine import Code, machine_code
 from graphc_llvm.text import Module
 from graphc_llvm.waiting import Waiting
 
@@ -98,7 +98,7 @@ out:
 
 @cache
 def _native() -> tuple[Any, Any]:
-    code = Code(_text(llvm.get_process_triple()))
+    code = Code(machine_code(_text(llvm.get_process_triple())))
     work = code.function("work", ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     launch = code.function("launch", None, ctypes.c_void_p, ctypes.c_int64)
     return work, launch

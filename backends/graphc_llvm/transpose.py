@@ -54,7 +54,7 @@ def _line(
     at = {s.row: Index(), s.column: Index(), along: index(k)}
     fixed, padded = buffer.offset(tuple(i.substitute(at) for i in place))
     pointer = emitter.pointer(buffer, fixed, padded)
-    if s.samples is not along:
+    if s.limit is None or s.samples is not along:
         return pointer, None
     return pointer, emitter.builder.new(f"icmp sgt i64 {emitter.index(s.limit)}, {k}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -14,9 +15,12 @@ from graphc.ir.graph import Graph
 from graphc.loops.language import padded_batch
 from graphc.passes.base import Pipeline
 from graphc.passes.plan_memory import MemoryPlan
-from graphc.runtime.program import build_program
-from graphc_llvm.engine import Code, machine_of
+from graphc.runtime.program import Program, build_program
+from graphc_llvm.announcement import Announcement
+from graphc_llvm.engine import Code, code_origin, digest_of, machine_code, machine_of
 from graphc_llvm.module import STEP, step_module
+from graphc_llvm.object_cache import ObjectCache, object_cache
+from graphc_llvm.step_record import StepRecord, record_origin
 from graphc_llvm.threads import pool
 
 Array = np.ndarray[Any, Any]
@@ -52,8 +56,8 @@ class Prepared:
 class Step:
     """The native function of a step, with or without a clock in it."""
 
-    def __init__(self, text: str) -> None:
-        self.code = Code(text)
+    def __init__(self, image: bytes) -> None:
+        self.code = Code(image)
         self.call = self.code.function(STEP, None, *STEP_ARGUMENTS)
         self.address = self.code.address(STEP)
         self.meeting = (ctypes.c_int64 * 24)()
@@ -68,19 +72,42 @@ class Step:
 
 
 class Variant:
-    """A graph lowered by one pipeline and compiled."""
+    """A graph lowered by one pipeline and compiled, now or in an earlier run."""
 
     def __init__(self, graph: Graph, pipeline: Pipeline) -> None:
-        self.program = build_program(graph, pipeline, machine_of())
-        begin = time.perf_counter()
-        self.text = step_module(self.program.calls, llvm.get_process_triple())
-        emitted = time.perf_counter()
-        self.step = Step(self.text)
-        self.seconds = self.program.seconds | {
-            "emission": emitted - begin,
-            "machine code": time.perf_counter() - emitted,
-        }
+        self.graph, self.pipeline = graph, pipeline
+        self.seconds: dict[str, float] = {}
+        with Announcement(f"compiling {graph.name}") as line:
+            begin = time.perf_counter()
+            cache = object_cache()
+            origin = record_origin(graph, pipeline) if cache is not None else None
+            found = _known(cache, origin)
+            if cache is not None:
+                self.seconds["cache"] = time.perf_counter() - begin
+            self.record, image = found or self._made(line)
+            if cache is not None and origin is not None and found is None:
+                cache.put(origin, bytes(self.record))
+            self.step = Step(image)
         self.prepared: dict[int, Prepared] = {}
+
+    def _made(self, line: Announcement) -> tuple[StepRecord, bytes]:
+        """The step, compiled; notes what each phase took."""
+        line.stage = "passes and loops"
+        self.seconds |= self.program.seconds
+        begin = time.perf_counter()
+        line.stage = "emission"
+        text = step_module(self.program.calls, llvm.get_process_triple())
+        emitted = time.perf_counter()
+        line.stage = "machine code"
+        image = machine_code(text)
+        self.seconds["emission"] = emitted - begin
+        self.seconds["machine code"] = time.perf_counter() - emitted
+        return StepRecord.of(self.program, digest_of(text)), image
+
+    @cached_property
+    def program(self) -> Program:
+        """What was compiled, kernel by kernel; built anew if the step came from the cache."""
+        return build_program(self.graph, self.pipeline, machine_of())
 
     def prepare(self, n: int, threads: int) -> Prepared:
         """Everything that depends on the batch size but not on the data; made once."""
@@ -90,19 +117,29 @@ class Variant:
         return found
 
     def _prepare(self, n: int, threads: int) -> Prepared:
-        program = self.program
-        memory = program.plan(n)
+        record = self.record
+        memory, places = record.plan(n)
         raw = np.empty(memory.bytes + PAGE, np.uint8)
         start = -raw.ctypes.data % PAGE
         arena = raw[start : start + max(memory.bytes, 1)]
-        table = np.zeros(len(program.slots), np.int64)
-        for storage, offset in memory.offsets.items():
-            table[program.slots[storage]] = arena.ctypes.data + offset
+        table = np.zeros(record.slots, np.int64)
+        for slot, offset in places.items():
+            table[slot] = arena.ctypes.data + offset
         outputs = []
-        for slot, number in program.outputs:
-            type = program.graph.outputs[number].tensor
+        for slot, number in record.outputs:
+            type = self.graph.outputs[number].tensor
             shape, axis = type.concrete(n), type.batch_axis or 0
             shape = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
             outputs.append((slot, number, shape, type.dtype.numpy))
-        used = 1 if program.flops(n) < SMALL_WORK else threads
+        used = 1 if record.flops.at(n) < SMALL_WORK else threads
         return Prepared(n, memory, arena, table, tuple(outputs), used)
+
+
+def _known(cache: ObjectCache | None, origin: bytes | None) -> tuple[StepRecord, bytes] | None:
+    """The record and the code of a step that was compiled before."""
+    content = cache.get(origin) if cache is not None and origin is not None else None
+    if cache is None or content is None:
+        return None
+    record = StepRecord.parse(content)
+    image = cache.get(code_origin(record.code))
+    return None if image is None else (record, image)

@@ -23,7 +23,7 @@ class Interpreter(Runner):
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def run(self, inputs: Sequence[Array], n: int) -> list[Array]:
+    def run(self, inputs: Sequence[Array], n: int, token: object = None) -> list[Array]:
         names = [i.attrs["name"] for i in self.graph.inputs]
         named = dict(zip(names, inputs, strict=True))
         outputs = [np.array(o, order="C") for o in interpret(self.graph, named, n)]

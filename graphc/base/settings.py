@@ -50,6 +50,11 @@ CACHE = Setting(
     "GRAPHC_CACHE",
     "a folder for compiled code, or off; unset: graphc in the user's cache directory",
 )
+WINOGRAD = Setting(
+    "GRAPHC_WINOGRAD",
+    "0: convolve directly, with the rounding of a plain sum; 1: by Winograd's way where it pays",
+    "1",
+)
 PRINT = Setting("GRAPHC_PRINT", "1: print the graph after every pass")
 DUMP = Setting("GRAPHC_DUMP", "a folder: write the graph after every pass, numbered, with diffs")
 TIME = Setting("GRAPHC_TIME", "1: print the time of every pass")
@@ -59,4 +64,4 @@ CHECK = Setting(
     "1: run the numpy oracle before and after every pass and name the pass that changed an answer",
 )
 
-ALL = (NUM_THREADS, CACHE, PRINT, DUMP, TIME, VERIFY, CHECK)
+ALL = (NUM_THREADS, CACHE, WINOGRAD, PRINT, DUMP, TIME, VERIFY, CHECK)

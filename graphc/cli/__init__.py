@@ -25,6 +25,7 @@ COMMANDS = {
     "nets": "list the networks of the zoo",
     "show": "print a network: its layers, its graph, the graph after passes, its loops",
     "passes": "list the passes, their options, and what they do",
+    "bench": "time a network: steps, memory, kernels and layers against the machine's limit",
     "check": "compare the gradients of a network with finite differences",
     "doctor": "versions, processor, backends, settings, and a self-test",
 }

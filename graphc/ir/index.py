@@ -8,7 +8,7 @@ their hashes and texts, and `Index` is a plain class; all are immutable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -113,7 +113,7 @@ class Index:
             return Index(self.terms, self.constant + other) if other else self
         constant = self.constant + other.constant
         if not other.terms:
-            return Index(self.terms, constant)
+            return Index(self.terms, constant) if other.constant else self
         if not self.terms:
             return Index(other.terms, constant)
         total = dict(self.terms)
@@ -173,10 +173,15 @@ class Index:
 
     def coefficient(self, variable: Variable) -> int:
         """The factor of `variable` outside any quotient or remainder."""
-        return next((c for a, c in self.terms if a == variable), 0)
+        for atom, coefficient in self.terms:
+            if atom == variable:
+                return coefficient
+        return 0
 
     def without(self, variable: Variable) -> Index:
         """Self less the linear term of `variable`."""
+        if variable not in self.variables:
+            return self
         return Index(tuple((a, c) for a, c in self.terms if a != variable), self.constant)
 
     @property
@@ -233,6 +238,30 @@ class Index:
                 total[part] = total.get(part, 0) + factor * coefficient
         return Index(_sorted(total), constant)
 
+    def at(self, numbers: Mapping[Variable, int]) -> Index:
+        """Self with variables replaced by numbers."""
+        if self.variables.isdisjoint(numbers):
+            return self
+        constant = self.constant
+        kept: list[tuple[Atom, int]] = []
+        rest = Index()
+        for atom, coefficient in self.terms:
+            if isinstance(atom, Variable):
+                number = numbers.get(atom)
+                if number is None:
+                    kept.append((atom, coefficient))
+                else:
+                    constant += number * coefficient
+                continue
+            inner = atom.value.at(numbers)
+            if inner is atom.value:
+                kept.append((atom, coefficient))
+            else:
+                divided = isinstance(atom, Quotient)
+                new = inner // atom.divisor if divided else inner % atom.divisor
+                rest = rest + new * coefficient
+        return Index(tuple(kept), constant) + rest
+
     def evaluate(self, value: Callable[[Variable], int]) -> int:
         """The number that `self` stands for when each variable has `value(variable)`."""
         total = self.constant
@@ -266,6 +295,18 @@ def index(value: int | Variable | Index) -> Index:
             return Index()
         return Index(((value, 1),))
     return Index((), int(value))
+
+
+def weighted(indices: Iterable[Index], factors: Iterable[int]) -> Index:
+    """The sum of index * factor, as many of one as of the other."""
+    constant = 0
+    total: dict[Atom, int] = {}
+    for i, factor in zip(indices, factors, strict=True):
+        if factor:
+            constant += i.constant * factor
+            for atom, coefficient in i.terms:
+                total[atom] = total.get(atom, 0) + coefficient * factor
+    return Index(_sorted(total), constant)
 
 
 def _inside(value: Index) -> str:

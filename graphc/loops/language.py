@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphc.ir.index import Index, Variable, index
+from graphc.ir.index import Index, Variable, index, weighted
 from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, blocked_axes
 from graphc.ir.types import Batch, Dim, DType, TensorType
 from graphc.ops.create import BATCH as BATCH
@@ -55,13 +55,8 @@ class Buffer:
         """(fixed, padded): the element at `indices` is fixed + padded * P elements from the
         start.
         """
-        fixed, padded = Index(), Index()
-        for i, stride in zip(indices, self.strides, strict=True):
-            if stride.fixed:
-                fixed = fixed + i * stride.fixed
-            if stride.padded:
-                padded = padded + i * stride.padded
-        return fixed, padded
+        fixed = weighted(indices, [s.fixed for s in self.strides])
+        return fixed, weighted(indices, [s.padded for s in self.strides])
 
 
 def buffer_of(name: str, type: TensorType) -> Buffer:
@@ -249,7 +244,7 @@ class Transpose:
     columns: int
     lanes: int
     samples: Variable | None = None
-    limit: Index = Index()
+    limit: Index | None = None
 
 
 Statement = For | Store | Accumulate | Allocate | Transpose
@@ -279,6 +274,13 @@ class Kernel:
 def substitute(expression: Expression, values: Mapping[Variable, Index]) -> Expression:
     """`expression` with variables replaced; shared parts stay shared."""
     done: dict[int, Expression] = {}
+    places: dict[Index, Index] = {}
+
+    def place(i: Index) -> Index:
+        found = places.get(i)
+        if found is None:
+            found = places[i] = i.substitute(values)
+        return found
 
     def visit(e: Expression) -> Expression:
         found = done.get(id(e))
@@ -286,7 +288,7 @@ def substitute(expression: Expression, values: Mapping[Variable, Index]) -> Expr
             return found
         result: Expression
         if isinstance(e, Read):
-            result = replace(e, indices=_each(e.indices, values), bounds=_bounds(e.bounds, values))
+            result = Read(e.buffer, tuple(map(place, e.indices)), _bounds(e.bounds, values))
         elif isinstance(e, Scalar):
             result = Scalar(
                 e.function, tuple(map(visit, e.arguments)), e.dtype, _bounds(e.bounds, values)
@@ -299,10 +301,6 @@ def substitute(expression: Expression, values: Mapping[Variable, Index]) -> Expr
         return result
 
     return visit(expression)
-
-
-def _each(indices: tuple[Index, ...], values: Mapping[Variable, Index]) -> tuple[Index, ...]:
-    return tuple(i.substitute(values) for i in indices)
 
 
 def _bounds(bounds: tuple[Bound, ...], values: Mapping[Variable, Index]) -> tuple[Bound, ...]:

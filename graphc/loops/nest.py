@@ -146,7 +146,8 @@ class _Region:
         for part in parts:
             self._place(part)
         held = self._held()
-        self.unrolled.sort(key=lambda u: u[0].name in held)
+        # Where both factors are vectors, the shorter loop is the inner: as few of them are held.
+        self.unrolled.sort(key=lambda u: (u[0].name in held, -u[1] if self.in_lanes else 0))
         dtype = definition.term.dtype if definition.term is not None else DType.f32
         shape = [t for _, t in self.unrolled] + ([self.lanes] if self.vector is not None else [])
         strides = [Stride(math.prod(shape[k + 1 :])) for k in range(len(shape))]
@@ -446,7 +447,7 @@ def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Sta
             s,
             target_place=indices(s.target_place),
             source_place=indices(s.source_place),
-            limit=s.limit.substitute(at),
+            limit=None if s.limit is None else s.limit.substitute(at),
         )
 
     return tuple(map(visit, body))

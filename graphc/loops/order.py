@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable
@@ -64,9 +64,16 @@ def block_order(definition: Definition, schedule: Schedule) -> tuple[Axis, ...]:
     operands += [_Operand(o.buffer, o.indices) for o in definition.outputs]
     block = {a.variable: _span(a, schedule) for a in definition.axes}
     block |= {a.variable: _extent(a) for a in definition.reduced}
+    touched = {
+        frozenset(inside): [
+            o.bytes(block | {a.variable: _extent(a) for a in inside}) for o in operands
+        ]
+        for count in range(len(loops) + 1)
+        for inside in itertools.combinations(loops, count)
+    }
     best = min(
         (order for order in itertools.permutations(loops) if _splits(order, trips)),
-        key=lambda order: _cost(order, trips, operands, block),
+        key=lambda order: _cost(order, trips, operands, touched),
     )
     return (*best, *(a for a in definition.axes if a not in best))
 
@@ -98,20 +105,15 @@ def _cost(
     order: Sequence[Axis],
     trips: dict[Axis, int],
     operands: Sequence[_Operand],
-    block: dict[Variable, int],
+    touched: Mapping[frozenset[Axis], Sequence[int]],
 ) -> float:
-    # touched[k]: bytes of each operand that the loops from number k on touch, taken together
-    spans = dict(block)
-    touched = [[o.bytes(spans) for o in operands]]
-    for axis in reversed(order):
-        spans[axis.variable] = _extent(axis)
-        touched.append([o.bytes(spans) for o in operands])
-    touched.reverse()
+    """touched: bytes of each operand that a set of loops touches, taken together."""
+    inside = [touched[frozenset(order[k:])] for k in range(len(order) + 1)]
     total = 0.0
     for size, price in CACHES:
-        level = next((k for k, each in enumerate(touched) if sum(each) <= size), len(order))
+        level = next((k for k, each in enumerate(inside) if sum(each) <= size), len(order))
         turns = math.prod(trips[a] for a in order[:level])
-        for operand, each in zip(operands, touched[level], strict=True):
+        for operand, each in zip(operands, inside[level], strict=True):
             shared = level > 0 and not _moves(operand, order[level - 1])
             total += price * each * turns / (trips[order[level - 1]] if shared else 1)
     return total

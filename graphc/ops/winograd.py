@@ -22,10 +22,11 @@ from graphc.base.errors import GraphcError
 from graphc.ir.index import Index, index
 from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import TensorType
+from graphc.ir.types import Dim, TensorType
 from graphc.ops.families import require_dtype
 from graphc.ops.op import Op, Tile, sample
 from graphc.ops.scalar import Value, Vocabulary
+from graphc.ops.views import slice
 
 OUTPUT = 4  # pixels of a tile's side
 INPUT = 6  # inputs that it needs
@@ -222,8 +223,8 @@ WINOGRAD_INPUT: Op = Op(
     ),
     winograd_input, body=_both_sides(TO_INPUT),
     tile=_from_images(TO_INPUT, lambda attrs: attrs["padding"]), arity=1,
-    samples=(sample("f32[N,3,8,6]", tiles=(2, 1), padding=(1, 0)),
-             sample("f64[2,2,5,9]", tiles=(2, 3), padding=(1, 1)),
+    samples=(sample("f32[N,3,8,6]", tiles=(2, 1), padding=(1, 0), differentiable=()),
+             sample("f64[2,2,5,9]", tiles=(2, 3), padding=(1, 1), differentiable=()),
              sample("f32[3,4]", tiles=(1, 1), padding=(0, 0), raises="not made of images")),
 )  # fmt: skip
 
@@ -239,6 +240,7 @@ WINOGRAD_OUTPUT_GRAD: Op = Op(
         _on_both_sides(_transposed(TO_OUTPUT), _cut(g, OUTPUT, tiles, (0, 0)))
     ),
     winograd_output_grad, body=_both_sides(_transposed(TO_OUTPUT)),
+    vjp=lambda h, y, g, *, tiles: (cropped(winograd_output(h), g.tensor.shape[2:]),),
     tile=_from_images(_transposed(TO_OUTPUT), lambda attrs: (0, 0)),
     arity=1,
     samples=(sample("f32[N,3,8,4]", tiles=(2, 1)), sample("f64[2,2,7,9]", tiles=(2, 3)),
@@ -272,6 +274,12 @@ def _output_geometry(inputs: tuple[TensorType, ...], attrs: Attrs) -> Tile:
     return Tile((("n", batch), ("c", maps), ("y", rows), ("x", columns)), reads, writes)
 
 
+def cropped(x: Node, size: Sequence[Dim]) -> Node:
+    """The first rows and columns of images."""
+    stop = (None, x.tensor.shape[1], *size)
+    return slice(x, start=(0,) * 4, stop=stop, step=(1,) * 4)  # type: ignore[arg-type]
+
+
 def winograd_output(m: Node) -> Node:
     """A' m A of each tile of summed products [N,K,36,rows,columns]: [N,K,4 rows,4 columns]."""
     return make(WINOGRAD_OUTPUT, (m,), {})
@@ -286,6 +294,7 @@ def _output_numpy(m: Any, *, n: int) -> Any:
 
 WINOGRAD_OUTPUT: Op = Op(
     "winograd_output", "tile", _output_rule, _output_numpy, winograd_output,
+    vjp=lambda g, y, m: (winograd_output_grad(g, tiles=m.tensor.shape[3:]),),
     body=_both_sides(TO_OUTPUT), tile=_output_geometry, arity=1,
     samples=(sample("f32[N,3,36,2,1]"), sample("f64[2,2,36,1,3]"),
              sample("f32[N,3,35,2,1]", raises="not made of tiles")),
@@ -329,6 +338,7 @@ WINOGRAD_WEIGHTS: Op = Op(
         _on_both_sides(TO_WEIGHTS, w).reshape(*w.shape[:2], POINTS), 2, 0
     ),
     winograd_weights, body=_both_sides(TO_WEIGHTS), tile=_weights_geometry, arity=1,
+    vjp=lambda g, y, w: (winograd_weights_grad(g),),
     samples=(sample("f32[4,3,3,3]"), sample("f64[16,32,3,3]"),
              sample("f32[4,3,5,5]", raises="not made of 3x3 windows")),
 )  # fmt: skip
@@ -369,7 +379,7 @@ WINOGRAD_WEIGHTS_GRAD: Op = Op(
         _transposed(TO_WEIGHTS), np.moveaxis(u, 0, 2).reshape(*u.shape[1:], INPUT, INPUT)
     ),
     winograd_weights_grad, body=_both_sides(_transposed(TO_WEIGHTS)), tile=_weights_grad_geometry,
-    arity=1,
+    vjp=lambda g, y, u: (winograd_weights(g),), arity=1,
     samples=(sample("f32[36,4,3]"), sample("f64[36,16,32]"),
              sample("f32[35,4,3]", raises="is not")),
 )  # fmt: skip

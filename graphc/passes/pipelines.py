@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphc.base import settings
 from graphc.passes.base import Pipeline
 from graphc.passes.batch_last import BatchLast
 from graphc.passes.block_channels import BlockChannels
@@ -37,3 +38,13 @@ LARGE = Pipeline((
 ))  # fmt: skip
 
 BACKEND = {"small": SMALL, "large": LARGE}
+
+
+def backend_pipelines() -> dict[str, Pipeline]:
+    """The pipelines of backends that generate code, by batch, as the settings have them."""
+    if settings.WINOGRAD.on():
+        return BACKEND
+    return {
+        name: Pipeline(tuple(p for p in pipeline.passes if not isinstance(p, Winograd)))
+        for name, pipeline in BACKEND.items()
+    }

@@ -11,16 +11,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ir.layouts import BLOCK
 from graphc.ir.node import Node, remake
 from graphc.ir.rewrite import rebuild
-from graphc.ir.types import DType
+from graphc.ir.types import Dim, DType
 from graphc.ops.einsum import einsum
-from graphc.ops.views import reverse, slice, transpose
+from graphc.ops.views import reverse, transpose
 from graphc.ops.winograd import (
     OUTPUT,
     POINTS,
+    cropped,
     winograd_input,
     winograd_output,
     winograd_output_grad,
@@ -55,7 +57,11 @@ class Winograd(Pass):
 def _rewritten(node: Node, inputs: tuple[Node, ...]) -> Node:
     if node.op.name not in CONVOLUTIONS or not _pays(node):
         return remake(node, inputs)
-    first, second = inputs
+    with written_at(node.location, f"{node.op.name} in tiles"):
+        return _in_tiles(node, *inputs)
+
+
+def _in_tiles(node: Node, first: Node, second: Node) -> Node:
     top, _, left, _ = node.attrs["padding"]
     if node.op.name == "conv2d":
         return _convolved(first, second, (top, left), node.tensor.shape[2:])
@@ -68,17 +74,15 @@ def _rewritten(node: Node, inputs: tuple[Node, ...]) -> Node:
     return winograd_weights_grad(einsum(images, gradients, subscripts="nctyx,nktyx->tkc"))
 
 
-def _convolved(x: Node, w: Node, padding: tuple[int, int], size: Sequence[object]) -> Node:
+def _convolved(x: Node, w: Node, padding: tuple[int, int], size: Sequence[Dim]) -> Node:
     tiles = _tiles(size)
     images = winograd_input(x, tiles=tiles, padding=padding)
     products = einsum(images, winograd_weights(w), subscripts="nctyx,tkc->nktyx")
-    whole = winograd_output(products)
-    stop = (None, whole.tensor.shape[1], *size)
-    return slice(whole, start=(0,) * 4, stop=stop, step=(1,) * 4)  # type: ignore[arg-type]
+    return cropped(winograd_output(products), size)
 
 
-def _tiles(size: Sequence[object]) -> tuple[int, int]:
-    rows, columns = (-(-int(s) // OUTPUT) for s in size)  # type: ignore[call-overload]
+def _tiles(size: Sequence[Dim]) -> tuple[int, int]:
+    rows, columns = (-(-int(s) // OUTPUT) for s in size)  # type: ignore[arg-type]
     return rows, columns
 
 

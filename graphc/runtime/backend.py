@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
+from graphc.runtime.profile import Profile
 
 Array = np.ndarray[Any, Any]
 GROUP = "graphc.backends"
@@ -22,15 +23,21 @@ class Runner(ABC):
     """A graph made ready to run."""
 
     @abstractmethod
-    def run(self, inputs: Sequence[Array], n: int) -> list[Array]:
+    def run(self, inputs: Sequence[Array], n: int, token: object = None) -> list[Array]:
         """The graph's outputs for batch size `n`; donated inputs are overwritten in place.
 
         inputs: checked, C-contiguous arrays of the right dtype, in the order of the graph's inputs.
+        token: if it equals that of the call before, and is not None, the inputs that are no data
+        hold what they held then.
         """
 
     def explain(self) -> str:
         """What runs: per kernel the ops fused, the algorithm, FLOPs and bytes."""
         return "interpreted op by op in numpy"
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """What `explain` says as data, for each variant that has run; nothing if none was timed."""
+        return ()
 
     def report(self) -> dict[str, Any]:
         """What preparing has cost so far: seconds by "phases" (a mapping), and "planned_bytes"."""

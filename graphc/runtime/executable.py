@@ -5,7 +5,7 @@ Sessions keep parameters bound between calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.types import DType, TensorType
 from graphc.ops.interpret import check_shape
 from graphc.runtime.backend import Runner
+from graphc.runtime.profile import Profile
 
 Array = np.ndarray[Any, Any]
 
@@ -100,24 +101,44 @@ class Executable:
         outputs = self.runner.run(arrays, n)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def bind(self, held: Mapping[str, Array]) -> Session:
+    def bind(
+        self, held: Mapping[str, Array], version: Callable[[], int | None] | None = None
+    ) -> Session:
         """A session in which the named inputs are these arrays, overwritten where donated.
+
+        version: a number that changes whenever what they hold may have changed, or None if that is
+        not known; what depends on them alone is then computed only when it must be.
 
         Raises GraphcError if an array is not writable, contiguous and of the input's type.
         """
-        return Session(self.graph, self.runner, held)
+        return Session(self.graph, self.runner, held, version)
 
     def explain(self) -> str:
-        """Per kernel: the ops fused, the schedule, FLOPs, bytes, time, share of the roofline."""
+        """Per kernel: the ops fused, the schedule, FLOPs, bytes, time, share of the roofline and
+        spills; per layer: its FLOPs as a plain sum, whatever the algorithm.
+        """
         return self.runner.explain()
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """What `explain` says, as data: one for each variant that has run, with the batch size
+        that came last. The numpy backend times nothing.
+        """
+        return self.runner.profiles()
 
 
 class Session:
     """An executable with parameters and states bound: only data is passed at each call."""
 
-    def __init__(self, graph: Graph, runner: Runner, held: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        runner: Runner,
+        held: Mapping[str, Array],
+        version: Callable[[], int | None] | None = None,
+    ) -> None:
         self.graph = graph
         self.runner = runner
+        self.version = version
         feeds = feeds_of(graph)
         self.data = tuple(f for f in feeds if f.name not in held)
         self.arrays: list[Any] = [held.get(f.name) for f in feeds]
@@ -140,7 +161,9 @@ class Session:
             )
         arrays = self.arrays.copy()
         n = fill(self.data, data, arrays)
-        outputs = self.runner.run(arrays, n)
+        version = None if self.version is None else self.version()
+        token = None if version is None else (id(self), version)
+        outputs = self.runner.run(arrays, n, token)
         return tuple([outputs[k] for k in self.kept])
 
 

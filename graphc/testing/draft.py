@@ -28,9 +28,11 @@ from graphc.testing.draw import draw
 Below = Callable[[int], int]
 T = TypeVar("T")
 EXTENTS = (1, 2, 2, 3, 3, 4, 5, 7, 17)
+CHANNELS = (16, 16, 32, 32, 48, 3, 24)
+MAPS = (16, 32, 64)
 TRIAL_BATCH = 3
 LARGEST_VALUE = 40.0
-LARGEST_COUNT = 4000
+LARGEST_COUNT = 8000
 
 
 @dataclass
@@ -38,11 +40,13 @@ class Draft:
     """A graph that is being drawn.
 
     below: a number from 0 up to, but not including, its argument: the only source of chance.
-    values: the pool. trials: what every node of it is for trial inputs.
+    wide: whether images have many channels, mostly in sixteens. values: the pool. trials: what
+    every node of it is for trial inputs.
     """
 
     below: Below
     dtype: DType
+    wide: bool = False
     inputs: list[Node] = field(default_factory=list)
     values: list[Node] = field(default_factory=list)
     trials: dict[Node, Any] = field(default_factory=dict)
@@ -75,14 +79,15 @@ class Draft:
         rank = self.between(0, 4) if rank is None else rank
         extents: list[Dim] = [self.pick(EXTENTS) for _ in range(rank)]
         if rank == 4:
-            extents = [self.between(1, 3), self.between(1, 4), self.extent(), self.extent()]
+            channels = self.pick(CHANNELS) if self.wide else self.between(1, 4)
+            extents = [self.between(1, 3), channels, self.extent(), self.extent()]
         if rank and self.chance(70):
             extents[0 if rank == 4 or self.chance(90) else self.below(rank)] = N
         return tuple(extents)
 
     def extent(self) -> int:
         """The height or width of an image."""
-        return self.between(1, 8)
+        return self.between(1, 6 if self.wide else 8)
 
     def value(
         self,
@@ -101,7 +106,9 @@ class Draft:
         return self.fresh(shape(), wanted)
 
     def any(self, dtype: DType | None = None) -> Node:
-        """A value of any shape."""
+        """A value of any shape; in a wide graph most often an image."""
+        if self.wide and self.chance(70):
+            return self.value(lambda t: t.rank == 4, lambda: self.shape(4), dtype)
         return self.value(lambda _: True, self.shape, dtype)
 
     def of(self, type: TensorType) -> Node:

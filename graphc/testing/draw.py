@@ -70,10 +70,13 @@ def sample_inputs(sample: Sample, n: int, rng: np.random.Generator) -> list[Arra
     ]
 
 
-def random_inputs(graph: Graph, n: int, rng: np.random.Generator) -> dict[str, Array]:
+def random_inputs(
+    graph: Graph, n: int, rng: np.random.Generator, *, kind: str | None = None
+) -> dict[str, Array]:
     """An array for every input of `graph`, by name, with N = n.
 
-    Labels are class numbers within the range of the logits they meet; random keys are any 32 bits.
+    kind: only for inputs of that kind, such as "data". Labels are class numbers within the range of
+    the logits they meet; random keys are any 32 bits.
     """
     users = graph.users()
     return {
@@ -81,6 +84,7 @@ def random_inputs(graph: Graph, n: int, rng: np.random.Generator) -> dict[str, A
         if not _is_key(node, users[node])
         else np.asarray(rng.integers(-(2**31), 2**31), np.int32)
         for node in graph.inputs
+        if kind in (None, node.attrs["kind"])
     }
 
 

@@ -25,6 +25,8 @@ from graphc.testing.draft import Below, Draft, sampled_ops
 from graphc.testing.recipes import recipe_of
 
 ATTEMPTS = 8
+WIDE = 20  # of a hundred graphs: images of many channels, most of them convolved
+CONVOLUTIONS = 30  # of a hundred ops of these
 
 
 def random_graph(
@@ -49,17 +51,20 @@ def random_graph(
     choices = [op for op in sampled_ops() if ops is None or op.name in ops]
     if not choices:
         raise GraphcError(f"none of {ops} is an op with samples", remedy="name declared ops")
+    convolutions = [op for op in choices if op.name == "conv2d"]
     draft = Draft(below, dtype)
+    draft.wide = bool(convolutions) and not draft.chance(100 - WIDE)
     wanted = draft.between(1, max_ops)
     made = 0
     for _ in range(ATTEMPTS * wanted):
-        op = draft.pick(choices)
+        convolved = draft.wide and (made == 0 or draft.chance(CONVOLUTIONS))
+        op = draft.pick(convolutions if convolved else choices)
         node = recipe_of(op)(draft, op)
         kept = None if node is None else draft.keep(node)
         made += kept is not None
         if made == wanted:
             break
-    return _finished(draft, with_gradients, donations)
+    return _finished(draft, with_gradients * (2 if draft.wide else 1), donations)
 
 
 def _finished(draft: Draft, with_gradients: int, donations: int) -> Graph:

@@ -8,7 +8,7 @@ from graphc.ir.node import Node, make
 from graphc.ir.types import Dim, DType, N, Shape, TensorType, window_extent
 from graphc.ops.op import Op
 from graphc.ops.pooling import pooled_extents
-from graphc.testing.draft import Draft
+from graphc.testing.draft import MAPS, Draft
 
 
 def _image(draft: Draft) -> Node:
@@ -34,8 +34,7 @@ def _convolution(draft: Draft) -> tuple[Node, tuple[int, int], TensorType, dict[
     x = _image(draft)
     batch, channels, height, width = x.tensor.shape
     assert isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
-    groups = draft.pick([g for g in range(1, channels + 1) if channels % g == 0])
-    maps = groups * draft.between(1, 3)
+    groups, maps = _groups_and_maps(draft, channels)
     vertical, horizontal = _fit(draft, height, True), _fit(draft, width, True)
     attrs: dict[str, Any] = {
         "stride": (vertical[1], horizontal[1]),
@@ -49,6 +48,17 @@ def _convolution(draft: Draft) -> tuple[Node, tuple[int, int], TensorType, dict[
     ]
     out = TensorType(x.tensor.dtype, (batch, maps, *extents))
     return x, (vertical[0], horizontal[0]), out, attrs
+
+
+def _groups_and_maps(draft: Draft, channels: int) -> tuple[int, int]:
+    """Into how many groups channels are parted, and a number of maps that the groups share."""
+    if not draft.wide or draft.chance(20):
+        groups = draft.pick([g for g in range(1, channels + 1) if channels % g == 0])
+        return groups, groups * draft.between(1, 3)
+    if draft.chance(20):
+        return channels, channels
+    groups = channels // 16 if channels % 16 == 0 and draft.chance(20) else 1
+    return groups, groups * draft.pick(MAPS)
 
 
 def _weights(x: Node, window: tuple[int, int], out: TensorType, groups: int) -> TensorType:

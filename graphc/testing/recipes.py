@@ -188,7 +188,7 @@ def _concat(draft: Draft, op: Op) -> Node | None:
     parts = [first]
     for _ in range(draft.between(1, 2)):
         shape = list(first.tensor.shape)
-        shape[axis] = draft.between(1, 4)
+        shape[axis] = 16 if draft.wide and draft.chance(70) else draft.between(1, 4)
         parts.append(draft.of(TensorType(first.tensor.dtype, tuple(shape))))
     built: Node = op.build(*parts, axis=axis)
     return built

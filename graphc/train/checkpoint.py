@@ -155,8 +155,7 @@ class Checkpoint:
         _check_arrays(file, engine.arrays, now, whole=True)
         _check_arrays(file, engine.arrays, best, whole=False)
         engine.rates.restore(schedules)
-        for name, array in now.items():
-            engine.arrays[name][...] = array
+        engine.write(now)
         engine.steps, engine.updates, engine.pending = steps, updates, pending
         return run
 

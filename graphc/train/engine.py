@@ -65,6 +65,8 @@ class Engine:
         self.threads = threads
         self.options = options
         self.steps = self.updates = self.pending = 0
+        self.version = 0  # counts changes of the arrays
+        self.exposed = False  # whether someone outside may write into them
         self.graphs: dict[str, Graph] = {}
         self.executables: dict[str, Executable] = {}
         self._sessions: dict[str, Session] = {}
@@ -132,8 +134,18 @@ class Engine:
         """The compiled graph of that name, bound to the arrays."""
         found = self._sessions.get(name)
         if found is None:
-            found = self._sessions[name] = self.executable(name).bind(self.arrays)
+            found = self._sessions[name] = self.executable(name).bind(self.arrays, self._token)
         return found
+
+    def _token(self) -> int | None:
+        """A number that tells the arrays as they are from what they were; None if nobody knows."""
+        return None if self.exposed else self.version
+
+    def write(self, values: Mapping[str, Array]) -> None:
+        """Copies values into the arrays of the same names."""
+        for name, value in values.items():
+            self.arrays[name][...] = value
+        self.version += 1
 
     def _training_graph(self, kind: str, options: StepOptions) -> Graph:
         loss = self._loss()
@@ -158,6 +170,7 @@ class Engine:
         if self.options.accumulate > 1:
             applies = last or self.pending + 1 >= self.options.accumulate
             rates += APPLY if applies else HOLD
+        self.version += 1
         results = session(*inputs, *targets, *rates)
         loss = float(results[0])
         if math.isfinite(loss):
@@ -240,6 +253,7 @@ class Engine:
         network, training, counts = snapshot
         self.network.restore(network)
         self.training.restore(training)
+        self.version += 1
         self.steps, self.updates, self.pending = counts
 
     def not_finite(self) -> str | None:

@@ -179,8 +179,7 @@ class _Loop:
         if plan.early_stopping is not None:
             run.history.stopped_early = run.epoch <= plan.epochs
             with self.shield:
-                for name, array in (run.best.arrays or {}).items():
-                    self.engine.arrays[name][...] = array
+                self.engine.write(run.best.arrays or {})
 
     @property
     def over(self) -> bool:

@@ -303,8 +303,11 @@ class Model:
     def params(self) -> dict[str, Array]:
         """Parameters and running averages by name, in PyTorch's names and layouts.
 
-        The arrays are the model's own: what is written into them is used by the next step.
+        The arrays are the model's own: what is written into them is used by the next step. Once
+        they have been asked for, `predict` computes anew at each call what depends on parameters
+        alone (weights in blocks), for nobody says when they change.
         """
+        self._engine.exposed = True
         return {name: self._engine.arrays[name] for name in self._engine.exported}
 
     def load_params(self, mapping: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
@@ -315,7 +318,11 @@ class Model:
         became of the rest. Raises GraphcError for what is not strict, for arrays that hold no
         numbers, and if nothing fits; then nothing has changed.
         """
-        return load_into(self.params, mapping, strict=strict)
+        own = {name: self._engine.arrays[name] for name in self._engine.exported}
+        try:
+            return load_into(own, mapping, strict=strict)
+        finally:
+            self._engine.version += 1
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the forward graph and what it holds (parameters, running averages) to a

@@ -19,6 +19,8 @@ from graphc.ops.create import random_uniform
 from graphc.ops.interpret import interpret
 from graphc.ops.op import Op
 from graphc.ops.reductions import sum as sum_of
+from graphc.passes.base import Pipeline
+from graphc.passes.block_channels import BlockChannels
 from graphc.passes.retype import retype
 from graphc.testing import (
     Expectation,
@@ -130,6 +132,14 @@ def test_every_op_with_samples_is_drawn() -> None:
         drawn.update(n.op.name for n in random_graph(np.random.default_rng(seed)).nodes)
     assert {op.name for op in sampled_ops()} <= set(drawn)
     assert drawn["get"] > 0 and drawn["max_pool2d_index"] > 0
+
+
+def test_a_share_of_the_graphs_is_wide() -> None:
+    """At least a tenth has channels in blocks, some of them with many samples too."""
+    passes = Pipeline.parse("decompose,simplify")
+    graphs = [passes(random_graph(np.random.default_rng(seed))) for seed in range(200)]
+    assert sum(BlockChannels().run(graph) is not graph for graph in graphs) >= 20
+    assert sum(BlockChannels(maps=64).run(graph) is not graph for graph in graphs) >= 8
 
 
 def test_the_number_of_ops_and_their_names_can_be_chosen() -> None:

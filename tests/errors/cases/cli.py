@@ -41,6 +41,9 @@ CASES = (
     lambda folder: ("show", "lenet5", "--after", "fuze"),
     lambda folder: ("check", "lenet5", "--samples", "0"),
     lambda folder: ("check", "lenet5", "--tolerance", "nan"),
+    lambda folder: ("bench", "lenet5", "--batch", "0"),
+    lambda folder: ("bench", "lenet5", "--seconds", "nan"),
+    lambda folder: ("bench", "mlp", "--size", "0"),
     # training
     lambda folder: ("train", "resnet18"),
     lambda folder: ("train", "lenet5", "--save", "absent/net"),

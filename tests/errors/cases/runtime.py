@@ -13,6 +13,7 @@ from graphc.runtime import backend
 from graphc.runtime.executable import Executable
 
 ADD = gc.trace(lambda x, y: x + y, "f32[N,3]", "f32[N,3]")
+BLOCKED = gc.parse("graph g(%x: f32[N,16,3,3]{blocked_1}) { return %x }")
 X, Y = np.zeros((2, 3), np.float32), np.zeros((4, 3), np.float32)
 
 
@@ -31,6 +32,7 @@ CASES = (
     # compiling
     lambda folder: gc.compile(lambda x: x),
     lambda folder: gc.compile(ADD, threads=0),
+    lambda folder: gc.compile(BLOCKED),
     lambda folder: gc.compile(ADD, "fortran"),
     _absent,
     # running
