@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc.ir.graph import Graph
 from graphc.passes.base import Pipeline
+from graphc.passes.constants import Constants, WithoutConstants
 from graphc.runtime.backend import Runner
 from graphc.runtime.profile import Profile
 from graphc_llvm.explain import profile
@@ -19,6 +21,19 @@ from graphc_llvm.variant import Prepared, Variant
 
 Array = np.ndarray[Any, Any]
 LARGE_BATCH = 16
+
+
+@dataclass
+class Compiled:
+    """A variant, and the variant that computes what depends on parameters alone, if anything does.
+
+    held: the results of the latter. token: of the call that they were computed for.
+    """
+
+    variant: Variant
+    constants: Variant | None = None
+    held: Sequence[Array] = ()
+    token: object = None
 
 
 class LLVMRunner(Runner):
@@ -30,37 +45,66 @@ class LLVMRunner(Runner):
         self.graph = graph
         self.threads = threads or available_threads()
         self.pipelines = pipelines
-        self.variants: dict[str, Variant] = {}
+        self.compiled: dict[str, Compiled] = {}
         self.making = threading.Lock()
         self.has_batch = any(i.tensor.batch_axis is not None for i in graph.inputs)
+        kinds = [i.attrs["kind"] for i in graph.inputs]
+        self.fixed = [k for k, kind in enumerate(kinds) if kind != "data"]
         # Native code keeps the batch outermost; where it is not in front, arrays are turned.
         self.turned_inputs = _inner_batches(graph.inputs)
         written = {output for output, _ in graph.donations}
         outer = _inner_batches(graph.outputs)
         self.turned_outputs = {k: axis for k, axis in outer.items() if k not in written}
 
-    def variant(self, n: int) -> Variant:
-        """The variant for batch size n."""
+    def _compiled(self, n: int) -> Compiled:
+        """What was compiled for batch size n, or is now."""
         name = "large" if self.has_batch and n >= LARGE_BATCH else "small"
-        found = self.variants.get(name)
+        found = self.compiled.get(name)
         if found is None:
             with self.making:
-                if name not in self.variants:
-                    self.variants[name] = Variant(self.graph, self.pipelines[name])
-                found = self.variants[name]
+                if name not in self.compiled:
+                    self.compiled[name] = self._compile(self.pipelines[name])
+                found = self.compiled[name]
         return found
 
-    def run(self, inputs: Sequence[Array], n: int) -> list[Array]:
-        variant = self.variant(n)
+    def _compile(self, pipeline: Pipeline) -> Compiled:
+        if self.graph.donations or not self.fixed:
+            return Compiled(Variant(self.graph, pipeline))
+        rest = Variant(self.graph, Pipeline((*pipeline.passes, WithoutConstants())))
+        if rest.record.inputs == len(self.graph.inputs):
+            return Compiled(rest)
+        return Compiled(rest, Variant(self.graph, Pipeline((*pipeline.passes, Constants()))))
+
+    def variant(self, n: int) -> Variant:
+        """The variant for batch size n."""
+        return self._compiled(n).variant
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """All that was compiled, by name."""
+        found = {}
+        for name, each in self.compiled.items():
+            if each.constants is not None:
+                found[f"{name}, from parameters alone,"] = each.constants
+            found[name] = each.variant
+        return found
+
+    def run(self, inputs: Sequence[Array], n: int, token: object = None) -> list[Array]:
+        compiled = self._compiled(n)
         given = inputs
         if self.turned_inputs:
             inputs = list(inputs)
             for place, axis in self.turned_inputs.items():
                 inputs[place] = np.ascontiguousarray(np.moveaxis(inputs[place], axis, 0))
         with pool().lock:
-            prepared = variant.prepared.get(n) or variant.prepare(n, self.threads)
-            results = self._bind(prepared, inputs)
-            variant.step.run(prepared.address, n, prepared.threads)
+            if compiled.constants is not None:
+                if token is None or token != compiled.token:
+                    fixed = [inputs[k] for k in self.fixed]
+                    count = len(compiled.constants.record.outputs)
+                    compiled.held = self._execute(compiled.constants, fixed, 1, count)
+                    compiled.token = token
+                inputs = [*inputs, *compiled.held]
+            results = self._execute(compiled.variant, inputs, n, len(self.graph.outputs))
         for output, source in self.graph.donations:
             if source in self.turned_inputs:
                 given[source][...] = np.moveaxis(inputs[source], 0, self.turned_inputs[source])
@@ -69,17 +113,13 @@ class LLVMRunner(Runner):
             results[place] = np.ascontiguousarray(np.moveaxis(results[place], 0, axis))
         return results
 
-    def _bind(self, prepared: Prepared, inputs: Sequence[Array]) -> list[Any]:
-        """Writes the addresses of inputs and of new output arrays; returns the latter."""
-        table, bound = prepared.table, prepared.bound
-        for slot, array in enumerate(inputs):
-            if bound.get(slot) is not array:
-                bound[slot] = array
-                table[slot] = array.__array_interface__["data"][0]
-        results: list[Any] = [None] * len(self.graph.outputs)
-        for slot, number, shape, dtype in prepared.outputs:
-            result = results[number] = bound[slot] = np.empty(shape, dtype)
-            table[slot] = result.__array_interface__["data"][0]
+    def _execute(self, variant: Variant, inputs: Sequence[Array], n: int, count: int) -> list[Any]:
+        """One run of a variant: its `count` outputs, None where one is written over an input. The
+        caller holds the pool's lock.
+        """
+        prepared = variant.prepared.get(n) or variant.prepare(n, self.threads)
+        results = _bind(prepared, inputs, count)
+        variant.step.run(prepared.address, n, prepared.threads)
         return results
 
     def explain(self) -> str:
@@ -115,3 +155,17 @@ def available_threads() -> int:
     except (OSError, ValueError):
         return count
     return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
+
+
+def _bind(prepared: Prepared, inputs: Sequence[Array], count: int) -> list[Any]:
+    """Writes the addresses of inputs and of new output arrays; returns the latter."""
+    table, bound = prepared.table, prepared.bound
+    for slot, array in enumerate(inputs):
+        if bound.get(slot) is not array:
+            bound[slot] = array
+            table[slot] = array.__array_interface__["data"][0]
+    results: list[Any] = [None] * count
+    for slot, number, shape, dtype in prepared.outputs:
+        result = results[number] = bound[slot] = np.empty(shape, dtype)
+        table[slot] = result.__array_interface__["data"][0]
+    return results

@@ -49,15 +49,17 @@ class Temporary:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """A compiled step. code: digest of its module's text. outputs: (slot, number) of each result
-    that is not written over an input. flops: arithmetic of one run.
+    """A compiled step. code: digest of its module's text. outputs: (slot, number, type) of each
+    result that is not written over an input. flops: arithmetic of one run. inputs: how many there
+    are, those that passes added included.
     """
 
     code: str
     slots: int
     temporaries: tuple[Temporary, ...]
-    outputs: tuple[tuple[int, int], ...]
+    outputs: tuple[tuple[int, int, TensorType], ...]
     flops: Amount
+    inputs: int
 
     @staticmethod
     def of(program: Program, code: str) -> StepRecord:
@@ -68,24 +70,31 @@ class StepRecord:
             for s in program.scheduled.temporaries
         )
         flops = sum((call.kernel.flops for call in program.calls), Amount())
-        return StepRecord(code, len(program.slots), temporaries, program.outputs, flops)
+        outputs = tuple((s, k, program.graph.outputs[k].tensor) for s, k in program.outputs)
+        return StepRecord(
+            code, len(program.slots), temporaries, outputs, flops, len(program.graph.inputs)
+        )
 
     @staticmethod
     def parse(content: bytes) -> StepRecord:
         """The record that `bytes` made `content` of."""
-        code, slots, temporaries, outputs, flops = json.loads(content)
+        code, slots, temporaries, outputs, flops, inputs = json.loads(content)
         return StepRecord(
             code,
             slots,
             tuple(Temporary(_tensor(text), *numbers) for text, *numbers in temporaries),
-            tuple((slot, number) for slot, number in outputs),
+            tuple((slot, number, _tensor(text)) for slot, number, text in outputs),
             Amount(*flops),
+            inputs,
         )
 
     def __bytes__(self) -> bytes:
         temporaries = [(str(t.type), t.slot, t.first, t.last) for t in self.temporaries]
         flops = self.flops.fixed, self.flops.sample
-        return json.dumps((self.code, self.slots, temporaries, self.outputs, flops)).encode()
+        outputs = [(slot, number, str(type)) for slot, number, type in self.outputs]
+        return json.dumps(
+            (self.code, self.slots, temporaries, outputs, flops, self.inputs)
+        ).encode()
 
     def plan(self, n: int) -> tuple[MemoryPlan, dict[int, int]]:
         """Where every temporary lies for batch size n; and slot -> offset in the arena."""

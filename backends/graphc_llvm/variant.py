@@ -126,8 +126,7 @@ class Variant:
         for slot, offset in places.items():
             table[slot] = arena.ctypes.data + offset
         outputs = []
-        for slot, number in record.outputs:
-            type = self.graph.outputs[number].tensor
+        for slot, number, type in record.outputs:
             shape, axis = type.concrete(n), type.batch_axis or 0
             shape = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
             outputs.append((slot, number, shape, type.dtype.numpy))

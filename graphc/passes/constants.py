@@ -18,8 +18,8 @@ PREFIX = "constant."
 
 @dataclass(frozen=True)
 class Constants(Pass):
-    """What depends on parameters alone and is read by the rest; a graph of no outputs if nothing
-    does, or if parameters change while the graph runs.
+    """What depends on parameters alone and is read by the rest; the whole graph if nothing does,
+    or if parameters change while it runs.
 
     y = conv2d(x, relayout(w))  ->  c = relayout(w)
     """
@@ -28,7 +28,7 @@ class Constants(Pass):
 
     def run(self, graph: Graph) -> Graph:
         found = _split(graph)
-        return Graph(f"{graph.name}_constants", (), ()) if found is None else found[0]
+        return graph if found is None else found[0]
 
 
 @dataclass(frozen=True)

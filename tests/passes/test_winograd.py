@@ -72,7 +72,7 @@ def test_without_it_a_layer_rounds_like_a_plain_sum(monkeypatch):
     run = gc.compile(graph, backend="llvm")
     found = run(given["x"], w=given["w"])
     assert np.abs(found - exact).max() <= 1e-6 * np.abs(exact).max()
-    assert "winograd" not in run.explain()
+    assert "winograd_input" not in run.explain()
 
 
 def test_bits_do_not_depend_on_threads():
