@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from graphc.runtime.layers import LayerPart, layer_parts
+from graphc.runtime.layers import LayerPart, layer_parts, parameters_behind
 from graphc.runtime.profile import SHORTEST, KernelProfile, LayerProfile, Profile
 from graphc_llvm.engine import machine_code
 from graphc_llvm.module import notes_of, step_module
@@ -40,13 +40,17 @@ class Times:
     waiting: tuple[float, ...]
 
 
-def profile(name: str, variant: Variant) -> Profile | None:
-    """What a variant does with the batch size that was made ready last; None if none was."""
+def profile(name: str, variant: Variant, constants: Variant | None = None) -> Profile | None:
+    """What a variant does with the batch size that was made ready last; None if none was.
+
+    constants: the variant that computes what depends on parameters alone, if that is another.
+    """
     if not variant.prepared:
         return None
     ready = list(variant.prepared.values())[-1]
     program, n = variant.program, ready.n
     times, roofline = measured_times(variant, ready), measured()
+    names = {} if constants is None else parameters_behind(constants.program)
     kernels = []
     for k, (call, spilled) in enumerate(zip(program.calls, spills(program.calls), strict=True)):
         flops, moved = call.kernel.flops.at(n), call.bytes.at(n)
@@ -75,7 +79,7 @@ def profile(name: str, variant: Variant) -> Profile | None:
         flops_per_second=roofline.flops_per_second * ready.threads,
         bytes_per_second=roofline.bytes_per_second,
         kernels=tuple(kernels),
-        layers=tuple(_layers(layer_parts(program), times, roofline, ready)),
+        layers=tuple(_layers(layer_parts(program, names), times, roofline, ready)),
     )
 
 

@@ -21,6 +21,7 @@ from graphc_llvm.variant import Prepared, Variant
 
 Array = np.ndarray[Any, Any]
 LARGE_BATCH = 16
+CONSTANTS = ", from parameters alone,"
 
 
 @dataclass
@@ -85,7 +86,7 @@ class LLVMRunner(Runner):
         found = {}
         for name, each in self.compiled.items():
             if each.constants is not None:
-                found[f"{name}, from parameters alone,"] = each.constants
+                found[f"{name}{CONSTANTS}"] = each.constants
             found[name] = each.variant
         return found
 
@@ -127,7 +128,11 @@ class LLVMRunner(Runner):
         return "\n\n".join(texts) or "not compiled yet: run it once"
 
     def profiles(self) -> tuple[Profile, ...]:
-        found = [profile(name, variant) for name, variant in self.variants.items()]
+        found = []
+        for name, each in self.compiled.items():
+            found.append(profile(name, each.variant, each.constants))
+            if each.constants is not None:
+                found.append(profile(f"{name}{CONSTANTS}", each.constants))
         return tuple(p for p in found if p is not None)
 
     def report(self) -> dict[str, Any]:

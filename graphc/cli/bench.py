@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _show(facts)
     tables = [p.text(None if arguments.all else LONGEST) for p in profiles]
-    print("", *(tables or [executable.explain()]), sep="\n")
+    print("", "\n\n".join(tables) or executable.explain(), sep="\n")
     return 0
 
 

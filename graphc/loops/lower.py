@@ -7,8 +7,8 @@ from dataclasses import replace
 from graphc.ir.node import Node
 from graphc.loops.axes import normalized
 from graphc.loops.cost import flops_of
-from graphc.loops.definition import body_of, define
-from graphc.loops.language import Kernel
+from graphc.loops.definition import Definition, body_of, define
+from graphc.loops.language import Kernel, Statement
 from graphc.loops.nest import build
 from graphc.loops.order import block_order, pieces
 from graphc.loops.relayout import batch_kernel, moves_batch, tiles
@@ -23,16 +23,7 @@ def lower(node: Node, machine: Machine) -> Kernel:
     if moves_batch(body):
         return batch_kernel(body, machine)
     definition = normalized(define(body))
-    statements = tiles(definition, machine)
-    words = "tiles through registers"
-    if statements is None:
-        schedule = choose(definition, machine)
-        schedule = replace(
-            schedule,
-            order=block_order(definition, schedule),
-            pieces=pieces(definition, schedule),
-        )
-        statements, words = build(definition, schedule), str(schedule)
+    statements, words = _scheduled(definition, machine)
     written = tuple(dict.fromkeys(o.buffer for o in definition.outputs))
     return Kernel(
         name=body.name,
@@ -43,3 +34,19 @@ def lower(node: Node, machine: Machine) -> Kernel:
         schedule=words,
         flops=flops_of(definition),
     )
+
+
+def _scheduled(definition: Definition, machine: Machine) -> tuple[tuple[Statement, ...], str]:
+    """The loops of a definition, and the choices made, in words."""
+    if any(a.extent == 0 for a in definition.axes):
+        return (), "nothing to compute"
+    copied = tiles(definition, machine)
+    if copied is not None:
+        return copied, "tiles through registers"
+    schedule = choose(definition, machine)
+    schedule = replace(
+        schedule,
+        order=block_order(definition, schedule),
+        pieces=pieces(definition, schedule),
+    )
+    return build(definition, schedule), str(schedule)

@@ -7,17 +7,20 @@ which do with less can be compared with those that do not. It knows no time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from graphc.ir.node import Node
 from graphc.ir.types import Batch, TensorType
 from graphc.loops.definition import body_of
 from graphc.loops.language import Amount
 from graphc.ops.op import extent_product, family_of
+from graphc.passes.constants import PREFIX
 from graphc.passes.plan_memory import Step, Storage
 from graphc.runtime.program import Program
 
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 WINDOW = (3, 3)  # of the convolutions that run in tiles
 
 
@@ -35,12 +38,13 @@ class LayerPart:
     flops: Amount
 
 
-def layer_parts(program: Program) -> tuple[LayerPart, ...]:
+def layer_parts(program: Program, names: Mapping[str, str] = NO_NAMES) -> tuple[LayerPart, ...]:
     """Every contraction of `program`, in the order in which they run.
 
-    A transform that serves several belongs to the first.
+    names: of the parameters that inputs were computed from, by the inputs' names, where that was
+    done elsewhere. A transform that serves several belongs to the first.
     """
-    finder = _Finder(program)
+    finder = _Finder(program, names)
     taken: set[int] = set()
     found = []
     for number, step in enumerate(program.scheduled.steps):
@@ -60,10 +64,24 @@ def layer_parts(program: Program) -> tuple[LayerPart, ...]:
     return tuple(found)
 
 
+def parameters_behind(constants: Program) -> dict[str, str]:
+    """For a program that computes what depends on parameters alone: the parameter behind each
+    result that depends on one only, by the name it is an input of the rest under.
+    """
+    finder = _Finder(constants, {})
+    names = {}
+    for storage in (s for step in finder.steps for s in step.writes if s.kind == "output"):
+        name = finder.parameter_behind(storage)
+        if name is not None:
+            names[f"{PREFIX}{storage.number}"] = name
+    return names
+
+
 class _Finder:
     """Kernels by what they read and write."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, names: Mapping[str, str]) -> None:
+        self.names = names
         self.inputs = program.graph.inputs
         self.steps = program.scheduled.steps
         self.writer: dict[Storage, int] = {}
@@ -124,13 +142,14 @@ class _Finder:
 
     def _read_parameter(self, number: int) -> str | None:
         """A parameter that is read, perhaps through kernels that read nothing else."""
-        for storage in self.steps[number].reads:
-            while storage in self.writer and len(self.steps[self.writer[storage]].reads) == 1:
-                (storage,) = self.steps[self.writer[storage]].reads
-            name = self._parameter(storage)
-            if name is not None:
-                return name
-        return None
+        names = map(self.parameter_behind, self.steps[number].reads)
+        return next((name for name in names if name is not None), None)
+
+    def parameter_behind(self, storage: Storage) -> str | None:
+        """The parameter that a value was made of, if it was made of nothing else."""
+        while storage in self.writer and len(self.steps[self.writer[storage]].reads) == 1:
+            (storage,) = self.steps[self.writer[storage]].reads
+        return self._parameter(storage)
 
     def _changed_parameter(self, calls: Sequence[int]) -> str | None:
         """The parameter that is overwritten soonest behind kernels, of as many elements as one of
@@ -154,7 +173,8 @@ class _Finder:
         if storage.kind != "input" or storage.type.rank < 2:
             return None
         attrs = self.inputs[storage.number].attrs
-        return str(attrs["name"]) if attrs["kind"] == "parameter" else None
+        own = str(attrs["name"]) if attrs["kind"] == "parameter" else None
+        return self.names.get(attrs["name"], own)
 
 
 def _nodes(step: Step) -> tuple[Node, ...]:

@@ -97,6 +97,17 @@ def test_names_survive_clipping_which_reads_every_gradient() -> None:
     assert {name: layers.count(name) for name in layers} == {"1": 2, "3": 3, "4": 3}
 
 
+def test_layers_keep_their_names_when_their_weights_are_made_elsewhere() -> None:
+    """Predictions compute once what depends on parameters alone; that is a profile of its own."""
+    net = nn.Sequential(nn.Conv(16, 1), nn.Conv(CHANNELS, 3, padding=1), nn.Conv(16, 3))
+    made = gc.Model(net, f"f32[N,{CHANNELS},{SIDE},{SIDE}]")
+    made.predict(np.ones((N, CHANNELS, SIDE, SIDE), np.float32))
+    call, once = made.executable().profiles()
+    assert [part.layer for part in call.layers] == ["0", "1", "2"]
+    assert "from parameters alone" in once.variant and not once.layers
+    assert {op for kernel in once.kernels for op in kernel.ops} >= {"relayout"}
+
+
 def test_what_the_text_says(profile: Profile) -> None:
     text = profile.text()
     assert len(text.splitlines()) == 5 + len(profile.kernels) + len(profile.layers)

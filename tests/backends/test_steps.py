@@ -164,3 +164,20 @@ def test_explain_names_every_kernel_and_changes_nothing() -> None:
     (variant,) = _runner(model, "train").variants.values()
     assert f"{len(variant.program.calls)} kernels" in text
     assert "conv2d_add_tanh" in text and "GFLOP/s" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("%x: f32[0,5], %w: f32[5,4]) { %y = matmul(%x, %w) : f32[0,4]", (0, 4)),
+        ("%x: f32[3,0], %w: f32[0,4]) { %y = matmul(%x, %w) : f32[3,4]", (3, 4)),
+        ("%x: f32[N,3,6,6], %w: f32[0,3,3,3]) { %y = conv2d(%x, %w) {dilation=(1, 1), groups=1, "
+         "padding=(0, 0, 0, 0), stride=(1, 1)} : f32[N,0,4,4]", (2, 0, 4, 4)),
+    ],
+)  # fmt: skip
+def test_extents_of_nothing_give_nothing(text: str, shape: tuple[int, ...]) -> None:
+    graph = gc.parse(f"graph g({text} return %y }}")
+    given = {i.attrs["name"]: np.ones(i.tensor.concrete(2), "f") for i in graph.inputs}
+    found = gc.compile(graph, backend="llvm")(**given)
+    assert found.shape == shape
+    assert not found.any()

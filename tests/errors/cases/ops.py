@@ -7,8 +7,18 @@ import numpy as np
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make
 from graphc.ir.types import DType, N, parse_type
-from graphc.ops import activations, contractions, create, elementwise, losses, normalization, views
+from graphc.ops import (
+    activations,
+    contractions,
+    create,
+    elementwise,
+    losses,
+    normalization,
+    views,
+    winograd,
+)
 from graphc.ops.contrast import local_contrast_norm
+from graphc.ops.einsum import einsum
 from graphc.ops.indexing import add_along_axis, take_along_axis
 from graphc.ops.interpret import interpret
 from graphc.ops.locally_connected import local_conv2d
@@ -103,6 +113,13 @@ CASES = (
     lambda folder: contractions.conv2d(X, t("f32[4,2,3,3]")),
     lambda folder: contractions.conv2d_input_grad(IMAGE, t("f32[2,1,3,3]"), size=(5, 5)),
     lambda folder: contractions.conv2d_weight_grad(IMAGE, IMAGE, window=(3, 3)),
+    lambda folder: einsum(X, X, subscripts="ij,jk->"),
+    lambda folder: einsum(X, IMAGE, subscripts="ij,jk->ik"),
+    lambda folder: einsum(X, t("f32[4,2]"), subscripts="ij,jk->ik"),
+    lambda folder: winograd.winograd_input(X, tiles=(1, 1), padding=(0, 0)),
+    lambda folder: winograd.winograd_output(IMAGE),
+    lambda folder: winograd.winograd_weights(t("f32[4,2,5,5]")),
+    lambda folder: winograd.winograd_weights_grad(t("f32[4,2,3,3]")),
     lambda folder: local_conv2d(IMAGE, t("f32[4,2,3,3]")),
     lambda folder: local_conv2d(IMAGE, t("f32[3,4,1,2,3,3]")),
     # pooling
