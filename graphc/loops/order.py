@@ -4,7 +4,8 @@ still in a cache; and sums taken in pieces, where one sum would visit too many p
 Of every order of the block loops, the model asks how many bytes come from behind each cache. Let
 the loops inside some level touch no more than the cache holds, and that level be the outermost
 such one. Then all that these loops touch is fetched once for each turn of the loops outside,
-except that turns of the loop just outside share what it does not move along.
+except that turns of the loop just outside share what it does not move along. What fits no cache
+and goes to another page with each turn of the innermost loop costs twice: memory likes long lines.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ class _Operand:
             elements *= reach
         return elements * self.buffer.dtype.itemsize
 
+    def step(self, variable: Variable) -> int:
+        """Bytes from one number of a variable to the next."""
+        fixed, _ = self.buffer.offset(self.indices)
+        return abs(fixed.coefficient(variable)) * self.buffer.dtype.itemsize
+
 
 def block_order(definition: Definition, schedule: Schedule) -> tuple[Axis, ...]:
     """The output axes of a contraction that is not stored `batch_last`, outermost loop first; ()
@@ -62,6 +68,12 @@ def block_order(definition: Definition, schedule: Schedule) -> tuple[Axis, ...]:
         return ()
     operands = [_Operand(r.buffer, r.indices) for r in reads(definition.term)]
     operands += [_Operand(o.buffer, o.indices) for o in definition.outputs]
+    operands += [
+        _Operand(r.buffer, r.indices)
+        for o in definition.outputs
+        for r in reads(o.value)
+        if r.buffer.name != ACCUMULATOR.name
+    ]
     block = {a.variable: _span(a, schedule) for a in definition.axes}
     block |= {a.variable: _extent(a) for a in definition.reduced}
     touched = {
@@ -116,7 +128,13 @@ def _cost(
         for operand, each in zip(operands, inside[level], strict=True):
             shared = level > 0 and not _moves(operand, order[level - 1])
             total += price * each * turns / (trips[order[level - 1]] if shared else 1)
-    return total
+    everything = touched[frozenset(order)]
+    size, price = CACHES[-1]
+    return total + sum(
+        price * each
+        for operand, each in zip(operands, everything, strict=True)
+        if each > size and operand.step(order[-1].variable) >= PAGE
+    )
 
 
 def _moves(operand: _Operand, axis: Axis) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, remake
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorType, TupleType
 from graphc.passes.base import Pass
 from graphc.passes.plan_memory import is_kernel, source_of
 
@@ -25,6 +25,7 @@ class Constants(Pass):
     """
 
     name = "constants"
+    changes_values = True  # other outputs
 
     def run(self, graph: Graph) -> Graph:
         found = _split(graph)
@@ -40,6 +41,7 @@ class WithoutConstants(Pass):
     """
 
     name = "without_constants"
+    changes_values = True  # other inputs
 
     def run(self, graph: Graph) -> Graph:
         found = _split(graph)
@@ -60,7 +62,7 @@ def _split(graph: Graph) -> tuple[Graph, Graph] | None:
         if node.op.name == "input":
             if node.attrs["kind"] != "data":
                 fixed.add(node)
-        elif node.inputs and all(i in fixed for i in node.inputs):
+        elif node.inputs and all(i in fixed for i in node.inputs) and not _knows_batch(node):
             fixed.add(node)
     own = {source_of(o)[0] for o in graph.outputs}
     users = graph.users()
@@ -90,6 +92,15 @@ def _split(graph: Graph) -> tuple[Graph, Graph] | None:
     outputs = [new[o] for o in graph.outputs]
     constants = Graph(f"{graph.name}_constants", held, cut)
     return constants, Graph(graph.name, [*graph.inputs, *stand_ins.values()], outputs)
+
+
+def _knows_batch(node: Node) -> bool:
+    """Whether the batch size matters to a node, or to one inside it."""
+    if node.op.name == "fused":
+        body: Graph = node.attrs["body"]
+        return any(map(_knows_batch, body.nodes))
+    types = node.type.elements if isinstance(node.type, TupleType) else (node.type,)
+    return node.op.name == "batch_size" or any(t.batch_axis is not None for t in types)
 
 
 def _needed(graph: Graph, known: set[Node]) -> set[Node]:

@@ -117,7 +117,7 @@ class _Fuser:
             return not self._is_plain_view(node)
         if family != "view":
             return False
-        if not _is_copied(user) and self._feeds_contraction(user):
+        if _changes_blocks(user) or (user.op.name != "pad" and self._feeds_contraction(user)):
             return not self._is_plain_view(node)
         return self._repeats(user, node) and self._is_costly(node)
 
