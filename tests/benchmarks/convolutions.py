@@ -166,7 +166,7 @@ def calls(s: Shape, kind: str, torch: Any) -> tuple[Callable[[], object], Callab
 
 
 def milliseconds(call: Callable[[], object], seconds: float = 0.25) -> float:
-    """The median of repeated calls, when threads that spin behind other calls have gone to sleep."""
+    """The median of repeated calls, once threads that spin behind other calls are asleep."""
     time.sleep(0.2)
     call()
     times: list[float] = []
