@@ -25,8 +25,8 @@ from graphc.loops.language import (
     Transpose,
     loop,
 )
-from graphc.loops.nest import spread
 from graphc.loops.schedule import Machine
+from graphc.loops.tasks import spread
 
 FEW_COLUMNS = 4
 ROW, COLUMN = Variable("row"), Variable("column")

@@ -62,7 +62,7 @@ def is_wide(graph: Graph, maps: int) -> bool:
     """
     wide = total = 0
     for node in graph.nodes:
-        if node.op.name == "einsum":
+        if family_of(node) == "tile":
             return True
         if node.op.name != "conv2d":
             continue

@@ -139,6 +139,7 @@ class Session:
         self.graph = graph
         self.runner = runner
         self.version = version
+        self.identity = object()  # not its address, which a later session may have again
         feeds = feeds_of(graph)
         self.data = tuple(f for f in feeds if f.name not in held)
         self.arrays: list[Any] = [held.get(f.name) for f in feeds]
@@ -162,7 +163,7 @@ class Session:
         arrays = self.arrays.copy()
         n = fill(self.data, data, arrays)
         version = None if self.version is None else self.version()
-        token = None if version is None else (id(self), version)
+        token = None if version is None else (self.identity, version)
         outputs = self.runner.run(arrays, n, token)
         return tuple([outputs[k] for k in self.kept])
 

@@ -116,3 +116,14 @@ def test_the_best_weights_of_early_stopping_are_predicted_with():
         early_stopping=gc.EarlyStopping(patience=1),
     )  # fmt: skip
     assert is_right(trained, x)
+
+
+def test_a_session_is_not_taken_for_an_earlier_one():
+    trained, x = model(), images()
+    run = trained.executable("forward")
+    own = {i.attrs["name"]: trained._engine.arrays[i.attrs["name"]] for i in run.graph.inputs[1:]}
+    found = []
+    for factor in (1, 2, 3, 4):  # each session is gone when the next one begins
+        held = {name: array * np.float32(factor) for name, array in own.items()}
+        found.append(run.bind(held, lambda: 0)(x)[0])
+    assert not any(np.array_equal(a, b) for a, b in zip(found, found[1:], strict=False))
