@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -126,4 +128,4 @@ def test_a_session_is_not_taken_for_an_earlier_one():
     for factor in (1, 2, 3, 4):  # each session is gone when the next one begins
         held = {name: array * np.float32(factor) for name, array in own.items()}
         found.append(run.bind(held, lambda: 0)(x)[0])
-    assert not any(np.array_equal(a, b) for a, b in zip(found, found[1:], strict=False))
+    assert not any(np.array_equal(a, b) for a, b in itertools.pairwise(found))
