@@ -137,14 +137,16 @@ class _Region:
         self.in_lanes = self.vector is not None and self.vector in definition.reduced
         self.place: dict[Variable, Index] = {}
         self.outer: list[tuple[Variable, Index]] = []
-        self.blocked: dict[Variable, Axis] = {}
+        self.axis: dict[Variable, Axis] = {}
         self.unrolled: list[tuple[Variable, int]] = []
         self.active: Index | None = None
         for part in parts:
             self._place(part)
-        held = self._held()
+        moving = self._moving()
         # Where both factors are vectors, the shorter loop is the inner: as few of them are held.
-        self.unrolled.sort(key=lambda u: (u[0].name in held, -u[1] if self.in_lanes else 0))
+        self.unrolled.sort(
+            key=lambda u: (self.axis[u[0]].variable in moving, -u[1] if self.in_lanes else 0)
+        )
         dtype = definition.term.dtype if definition.term is not None else DType.f32
         shape = [t for _, t in self.unrolled] + ([self.lanes] if self.vector is not None else [])
         strides = [Stride(math.prod(shape[k + 1 :])) for k in range(len(shape))]
@@ -159,31 +161,31 @@ class _Region:
             extent = part.count.constant if part.count.is_constant else None
             outer = Variable(f"{name}o" if step > 1 else name, extent)
             self.outer.append((outer, part.count))
-            self.blocked[outer] = part.axis
+            self.axis[outer] = part.axis
             at = at + index(outer) * step
         if part.tile > 1:
             inner = Variable(f"{name}u", part.tile)
             self.unrolled.append((inner, part.tile))
+            self.axis[inner] = part.axis
             at = at + index(inner) * (self.lanes if is_vector else 1)
         if is_vector:
             at = at + index(self._lane())
             self.active = part.active
         self.place[part.axis.variable] = at
 
-    def _held(self) -> frozenset[str]:
-        """Unrolled loops along which the vectors that are read change: the innermost, so that
+    def _moving(self) -> frozenset[Variable]:
+        """The axes along which the vectors that are read change: unrolled innermost, so that
         these few stay in registers while the many numbers spread over lanes pass by.
         """
         if self.vector is None or self.definition.term is None:
             return frozenset()
-        found = {
-            v.name
+        return frozenset(
+            v
             for read in reads(self.definition.term)
             if any(self.vector.variable in i.variables for i in read.indices)
             for i in read.indices
             for v in i.variables
-        }
-        return frozenset(f"{name}u" for name in found)
+        )
 
     def _lane(self) -> Variable:
         return replace(LANE, extent=self.lanes)
@@ -355,7 +357,7 @@ class _Region:
         """
         order = self.schedule.order
         if order:
-            return sorted(self.outer, key=lambda loop: order.index(self.blocked[loop[0]]))
+            return sorted(self.outer, key=lambda loop: order.index(self.axis[loop[0]]))
         samples = [o for o in self.outer if not o[1].is_constant]
         others = [o for o in self.outer if o[1].is_constant]
         if self.vector is None or not self.vector.is_batch:
