@@ -250,8 +250,11 @@ class Model:
 
         What is no batch is in every part; samples that depend on each other stay together.
         """
-        batches = [a for a, i in zip(arrays, nodes, strict=True) if _is_batch(i)]
-        lengths = {a.shape[0] if a.ndim else 0 for a in batches}
+        if not any(a.ndim and len(a) > LARGEST_BATCH for a in arrays):
+            return [arrays]
+        lengths = {
+            len(a) if a.ndim else 0 for a, i in zip(arrays, nodes, strict=True) if _is_batch(i)
+        }
         if len(lengths) != 1 or max(lengths) <= LARGEST_BATCH or not self._separable:
             return [arrays]
         return [
