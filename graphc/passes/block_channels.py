@@ -64,10 +64,10 @@ def is_wide(graph: Graph, maps: int) -> bool:
     for node in graph.nodes:
         if family_of(node) == "tile":
             return True
-        if node.op.name != "conv2d":
+        if node.op.name not in CONVOLUTIONS:
             continue
-        weights = node.inputs[1].tensor
-        work = node.tensor.count() * math.prod(weights.shape[1:])  # type: ignore[arg-type]
+        weights, results = _weights(node).tensor, _results(node).tensor
+        work = results.count() * math.prod(weights.shape[1:])  # type: ignore[arg-type]
         total += work
         wide += work if _in_blocks(node) and int(weights.shape[0]) >= maps else 0  # type: ignore[arg-type]
     return total > 0 and 2 * wide >= total
@@ -75,8 +75,7 @@ def is_wide(graph: Graph, maps: int) -> bool:
 
 def _in_blocks(node: Node) -> bool:
     """Whether a convolution, or a gradient of one, runs in lanes of maps or channels."""
-    weights = node if node.op.name == "conv2d_weight_grad" else node.inputs[1]
-    maps, channels = weights.tensor.shape[:2]
+    maps, channels = _weights(node).tensor.shape[:2]
     groups = node.attrs["groups"]
     assert isinstance(maps, int) and isinstance(channels, int)
     if maps % BLOCK:
@@ -85,6 +84,17 @@ def _in_blocks(node: Node) -> bool:
         return node.op.name != "conv2d_input_grad" or channels % BLOCK == 0
     each = maps // groups
     return each == channels == 1 or (each % BLOCK == 0 and channels % BLOCK == 0)
+
+
+def _weights(node: Node) -> Node:
+    """The weights of a convolution or of a gradient of one; their gradient has their type."""
+    return node if node.op.name == "conv2d_weight_grad" else node.inputs[1]
+
+
+def _results(node: Node) -> Node:
+    """The results of a convolution; their gradient has their type."""
+    places = {"conv2d_input_grad": 0, "conv2d_weight_grad": 1}
+    return node.inputs[places[node.op.name]] if node.op.name in places else node
 
 
 def _operands(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
