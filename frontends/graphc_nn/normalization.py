@@ -19,6 +19,7 @@ from graphc_nn.parameters import IMAGES, channels_of, scaled
 
 INFINITY = float("inf")
 
+_batch_norm = function(normalization.batch_norm)
 _standardize = function(normalization.standardize)
 _local_response_norm = function(normalization.local_response_norm)
 _local_contrast_norm = function(contrast.local_contrast_norm)
@@ -48,16 +49,13 @@ class BatchNorm(Layer):
         running_var = trace.state(self, "running_var", shape, initializers.ones, x.dtype)
         if not trace.training:
             return self._normalised(x, running_mean, running_var, weight, bias)
-        axes = [a for a in range(len(x.shape)) if a != 1]
-        mean = x.mean(axes)
-        centred = x - _along_channels(mean, x)
-        variance = (centred * centred).mean(axes)
-        count = _count(x, axes)
+        mean, _, variance = map(Tensor, normalization.channel_statistics(x.node))
+        count = _count(x)
         unbiased = variance * (count / functional.maximum(count - 1.0, 1.0))
         keep = 1.0 - self.momentum
         trace.update(running_mean, trace.latest(running_mean) * keep + mean * self.momentum)
         trace.update(running_var, trace.latest(running_var) * keep + unbiased * self.momentum)
-        return self._normalised(x, mean, variance, weight, bias)
+        return _batch_norm(x, weight, bias, eps=self.eps)
 
     def _normalised(
         self, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor
@@ -284,8 +282,8 @@ def _along_channels(vector: Tensor, x: Tensor) -> Tensor:
     return Tensor(views.broadcast(vector.node, shape=x.shape, axes=(1,)))
 
 
-def _count(x: Tensor, axes: list[int]) -> Tensor:
+def _count(x: Tensor) -> Tensor:
     """How many elements a channel has, as a scalar of x's dtype."""
-    fixed, batched = counted(x.node, axes)
+    fixed, batched = counted(x.node, [a for a in range(len(x.shape)) if a != 1])
     constant = Tensor(full(float(fixed), dtype=x.dtype))
     return Tensor(batch_size(dtype=x.dtype)) * constant if batched else constant

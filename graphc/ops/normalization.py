@@ -18,7 +18,8 @@ from graphc.ops.create import plain_number
 from graphc.ops.elementwise import add, div, exp, log, mul, sqrt, sub
 from graphc.ops.families import layer, require_dtype
 from graphc.ops.op import Access, Op, sample
-from graphc.ops.reductions import Axes, mean
+from graphc.ops.reductions import Axes, mean, sum
+from graphc.ops.views import broadcast
 
 # -- standardize -----------------------------------------------------------------------------------
 
@@ -94,6 +95,102 @@ STANDARDIZE: Op = layer(
              sample("i32[N,3]", axes=(1,), eps=1e-5, raises="float"),
              sample("f32[N,0,3]", axes=(1, 2), eps=1e-5, raises="nothing to average"),
              sample("f32[N,3]", axes=(1,), eps=-1.0, raises="at least 0")),
+)  # fmt: skip
+
+# -- batch norm ------------------------------------------------------------------------------------
+
+
+def batch_norm(x: Node, weight: Node, bias: Node, *, eps: float = 1e-5) -> Node:
+    """(x - mean) / sqrt(variance + eps) * weight + bias for each channel (axis 1) of [N,C,...].
+
+    Mean and (biased) variance are those of x over all other axes; weight and bias are [C]. Ioffe
+    and Szegedy, "Batch normalization", 2015.
+    """
+    attrs = {"eps": float(plain_number(eps, "batch_norm: eps"))}
+    return make(BATCH_NORM, (x, weight, bias), attrs)
+
+
+def channel_statistics(x: Node) -> tuple[Node, Node, Node]:
+    """(mean, x - mean, variance) of each channel of [N,C,...]: [C], x's own shape, [C]."""
+    axes = _all_but_channels(x.tensor)
+    average = mean(x, axes=axes)
+    centred = sub(x, _over_channels(average, x))
+    return average, centred, mean(mul(centred, centred), axes=axes)
+
+
+def _all_but_channels(x: TensorType) -> list[int]:
+    return [a for a in range(x.rank) if a != 1]
+
+
+def _over_channels(vector: Node, x: Node) -> Node:
+    return broadcast(vector, shape=x.tensor.shape, axes=(1,))
+
+
+def _batch_norm_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
+    x = inputs[0]
+    require_dtype("batch_norm", x, "float")
+    _at_least_zero("batch_norm", attrs, "eps")
+    if x.rank < 2 or not isinstance(x.shape[1], int):
+        raise GraphcError(
+            f"batch_norm: {x} has no channels on axis 1", remedy="give [N,channels,...]"
+        )
+    if 0 in (x.shape[a] for a in _all_but_channels(x)):
+        raise GraphcError(
+            f"batch_norm: the channels of {x} are empty",
+            remedy="normalise axes that hold something",
+        )
+    for name, given in zip(("weight", "bias"), inputs[1:], strict=True):
+        if given != TensorType(x.dtype, (x.shape[1],)):
+            raise GraphcError(
+                f"batch_norm: the {name} {given} is not {x.dtype}[{x.shape[1]}], a number for each "
+                f"channel of {x}",
+                remedy=f"give a {name} of that type",
+            )
+    return x
+
+
+def _batch_norm_decompose(x: Node, weight: Node, bias: Node, *, eps: float) -> Node:
+    _, centred, variance = channel_statistics(x)
+    scale = div(weight, sqrt(add(variance, eps)))
+    scaled: Node = add(mul(centred, _over_channels(scale, x)), _over_channels(bias, x))
+    return scaled
+
+
+def _batch_norm_vjp(
+    g: Node, y: Node, x: Node, weight: Node, bias: Node, *, eps: float
+) -> tuple[Node, Node, Node]:
+    """weight / deviation (g - mean(g) - centred mean(g centred) / variance): with the gradients of
+    weight and bias two sums over x in all, where differentiating mean and variance takes three.
+    """
+    axes = _all_but_channels(x.tensor)
+    _, centred, variance = channel_statistics(x)
+    inverse = div(1.0, sqrt(add(variance, eps)))
+    product = mul(g, centred)
+    along = mul(mean(product, axes=axes), mul(inverse, inverse))
+    rest = sub(g, _over_channels(mean(g, axes=axes), x))
+    rest = sub(rest, mul(centred, _over_channels(along, x)))
+    scaled = mul(rest, _over_channels(mul(weight, inverse), x))
+    return scaled, mul(sum(product, axes=axes), inverse), sum(g, axes=axes)
+
+
+def _batch_norm_numpy(x: Any, weight: Any, bias: Any, *, n: int, eps: float) -> Any:
+    axes = tuple(a for a in range(x.ndim) if a != 1)
+    standard = _standardize_numpy(x, n=n, axes=axes, eps=eps)
+    channels = (-1, *(1,) * (x.ndim - 2))
+    return standard * weight.reshape(channels) + bias.reshape(channels)
+
+
+BATCH_NORM: Op = layer(
+    "batch_norm", rule=_batch_norm_rule, numpy=_batch_norm_numpy, build=batch_norm,
+    decompose=_batch_norm_decompose, vjp=_batch_norm_vjp, arity=3,
+    samples=(sample("f32[N,3,2,4]", "f32[3]", "f32[3]", eps=1e-5),
+             sample("f32[N,2]", "f32[2]", "f32[2]", eps=0.1),
+             sample("f64[4,3,5]", "f64[3]", "f64[3]", eps=1e-3),
+             sample("i32[N,3]", "i32[3]", "i32[3]", eps=1e-5, raises="float"),
+             sample("f32[N]", "f32[3]", "f32[3]", eps=1e-5, raises="no channels"),
+             sample("f32[N,3,0]", "f32[3]", "f32[3]", eps=1e-5, raises="are empty"),
+             sample("f32[N,3,2]", "f32[3]", "f32[2]", eps=1e-5, raises="the bias"),
+             sample("f32[N,3]", "f32[3]", "f32[3]", eps=-1.0, raises="at least 0")),
 )  # fmt: skip
 
 # -- neighbouring channels -------------------------------------------------------------------------
