@@ -52,19 +52,21 @@ def host_features() -> dict[str, bool]:
 
 @cache
 def machine_of(target: Target = HOST) -> Machine:
-    """Vector bytes and registers of a target, by its features."""
+    """Vectors of a target and what it has for bf16, by its features."""
     triple = target.triple or llvm.get_process_triple()
     if triple.startswith(("aarch64", "arm64")):
         return Machine(vector_bytes=16, registers=32)
     if target.cpu:
+        pairs = "+avx512bf16" in target.features
         wide = target.cpu in ("x86-64-v4",) or "+avx512f" in target.features
         middle = wide or target.cpu == "x86-64-v3" or "+avx2" in target.features
     else:
         features = host_features()
+        pairs = bool(features.get("avx512bf16"))
         wide = all(features.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq"))
         middle = wide or bool(features.get("avx2"))
     if wide:
-        return Machine(vector_bytes=64, registers=32)
+        return Machine(vector_bytes=64, registers=32, pairs=pairs)
     return Machine(vector_bytes=32 if middle else 16, registers=16)
 
 

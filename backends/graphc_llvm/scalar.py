@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.base.errors import InternalError
 from graphc.ir.types import DType
-from graphc_llvm import vector_math
+from graphc_llvm import bfloat16, vector_math
 from graphc_llvm.text import Builder, Val, literal
 from graphc_llvm.vector_math import Arithmetic
 
@@ -36,6 +36,8 @@ def emit(builder: Builder, function: str, arguments: tuple[Val, ...], dtype: DTy
         condition, x, y = values
         text = f"select {condition.type} {condition.text}, {x.type} {x.text}, {y.type} {y.text}"
         return Val(builder.new(text), dtype, lanes)
+    if function == "pair":
+        return bfloat16.pair(builder, first, values[1])
     if function == "fma":
         return Arithmetic(builder, first).fma(first, values[1], values[2])
     if len(values) == 1:
@@ -115,6 +117,10 @@ def extreme(builder: Builder, function: str, x: Val, y: Val) -> Val:
 def _cast(builder: Builder, x: Val, dtype: DType) -> Val:
     if x.dtype is dtype:
         return x
+    if x.dtype is DType.bf16:
+        return _cast(builder, bfloat16.widened(builder, x), dtype)
+    if dtype is DType.bf16:
+        return bfloat16.rounded(builder, _cast(builder, x, DType.f32))
     zero = literal(0, x.dtype, x.lanes)
     if dtype is DType.bool:
         text = (

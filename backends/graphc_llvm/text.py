@@ -6,7 +6,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphc.ir.types import DType
+import numpy as np
+
+from graphc.ir.types import DType, rounded_to_bf16
 
 REGISTER = {
     DType.f32: "float",
@@ -14,9 +16,10 @@ REGISTER = {
     DType.i32: "i32",
     DType.i64: "i64",
     DType.bool: "i1",
+    DType.bf16: "i16",  # its bits: nothing computes with it
 }
 MEMORY = REGISTER | {DType.bool: "i8"}
-MANGLED = {"float": "f32", "double": "f64", "i32": "i32", "i64": "i64", "i1": "i1", "i8": "i8"}
+MANGLED = {"float": "f32", "double": "f64"} | {i: i for i in ("i1", "i8", "i16", "i32", "i64")}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def number(value: float | int | bool, dtype: DType) -> str:
     """A literal of `dtype`."""
     if dtype is DType.bool:
         return "true" if value else "false"
+    if dtype is DType.bf16:
+        return str(int(rounded_to_bf16(np.array(value)).view(np.uint32)) >> 16)
     if not dtype.is_float:
         return str(int(value))
     if dtype is DType.f32:
@@ -67,9 +72,13 @@ def literal(value: float | int | bool, dtype: DType, lanes: int = 0) -> Val:
 
 
 class Module:
-    """Declarations, functions and a counter for names."""
+    """Declarations, functions and a counter for names.
 
-    def __init__(self) -> None:
+    pairs: whether the processor has instructions for pairs of bf16.
+    """
+
+    def __init__(self, pairs: bool = False) -> None:
+        self.pairs = pairs
         self.declarations: dict[str, None] = {}
         self.functions: list[str] = []
         self.counter = 0

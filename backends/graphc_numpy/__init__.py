@@ -12,6 +12,8 @@ import numpy as np
 
 from graphc.ir.graph import Graph
 from graphc.ops.interpret import interpret
+from graphc.passes.bfloat16 import Bfloat16
+from graphc.passes.decompose import Decompose
 from graphc.runtime.backend import Backend, Runner
 
 Array = np.ndarray[Any, Any]
@@ -37,5 +39,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
 
-    def prepare(self, graph: Graph, threads: int | None) -> Interpreter:
+    def prepare(self, graph: Graph, threads: int | None, precision: str = "f32") -> Interpreter:
+        if precision == "bf16":
+            graph = Bfloat16().run(Decompose().run(graph))
         return Interpreter(graph)

@@ -7,7 +7,8 @@ depends on it.
   images [N,C,H,W] are stored [N, C/16, H, W, 16]: sixteen channels of a pixel side by side.
 * `blocked_1_0`: both axes are cut, the places within blocks lie innermost in that order. Weights
   [K,C,R,S] are stored [K/16, C/16, R, S, 16 c, 16 k]: what a convolution reads, in the order in
-  which it reads.
+  which it reads. In bf16, [K/16, C/16, R, S, 8 pairs of c, 16 k, 2 c]: processors multiply and add
+  neighbouring pairs.
 
 A shape that a layout does not fit (no batch, an axis that is no multiple of a block) is stored
 `batch_first`.
@@ -21,6 +22,7 @@ from functools import cache
 
 BATCH_PADDING = 16
 BLOCK = 16
+PAIR = 2
 ROW_MAJOR = "batch_first"
 BATCH_LAST = "batch_last"
 _BLOCKED = re.compile(r"blocked((?:_[0-9])+)")

@@ -8,6 +8,8 @@ Semantics that every backend keeps:
 * A reduction is a sum in an order that depends on shapes alone, never on the number of threads.
 * A multiplication feeding a sum in a contraction is fused (one rounding); elementwise code is not
   contracted.
+* bf16 is a way to store numbers: `cast` rounds to it (to the nearest, halves to even) and widens
+  it, views move it, contractions multiply it and add up in f32. Nothing else takes it.
 * Comparisons with nan are false, `not_equal` is true.
 
 Shapes hold ints and at most one symbolic batch dimension, `N`. Layouts are described in
@@ -22,6 +24,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -33,23 +36,32 @@ LARGEST_COUNT = 2**40
 
 
 class DType(enum.Enum):
-    """Element type: its name in text, and numpy's equivalent."""
+    """Element type: its name in text, and numpy's equivalent.
+
+    numpy has no bf16: there these numbers are f32 that have been rounded (`rounded_to_bf16`).
+    """
 
     f32 = "float32"
     f64 = "float64"
     i32 = "int32"
     i64 = "int64"
     bool = "bool"
+    bf16 = "bfloat16"
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
         """The numpy dtype of the same meaning."""
-        return np.dtype(self.value)
+        return np.dtype("float32" if self is DType.bf16 else self.value)
+
+    @property
+    def memory(self) -> np.dtype[np.generic]:
+        """The numpy dtype of elements as they lie in memory: for bf16, of their bits."""
+        return np.dtype("uint16") if self is DType.bf16 else self.numpy
 
     @property
     def itemsize(self) -> int:
         """Bytes an element."""
-        return int(self.numpy.itemsize)
+        return int(self.memory.itemsize)
 
     @property
     def is_float(self) -> builtins.bool:
@@ -58,6 +70,15 @@ class DType(enum.Enum):
 
     def __str__(self) -> str:
         return self.name
+
+
+def rounded_to_bf16(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """x as f32 of which only the upper 16 bits are in use: the nearest such, halves to even."""
+    single = np.asarray(x, np.float32)
+    bits = single.view(np.uint32)
+    up = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    rounded = (up & np.uint32(0xFFFF0000)).view(np.float32)
+    return np.where(np.isnan(single), single, rounded)
 
 
 class Batch:
@@ -167,7 +188,7 @@ class TupleType:
 
 Type = TensorType | TupleType
 
-_TYPE = re.compile(r"\s*(f32|f64|i32|i64|bool)\[([^\]]*)\](?:\{(\w+)\})?\s*")
+_TYPE = re.compile(r"\s*(f32|f64|i32|i64|bool|bf16)\[([^\]]*)\](?:\{(\w+)\})?\s*")
 
 
 @cache
@@ -181,7 +202,7 @@ def parse_type(text: str) -> TensorType:
         raise GraphcError(
             f"{text!r} is not a tensor type",
             remedy="write it as dtype[extents], for example f32[N,1,32,32]; "
-            "dtypes: f32 f64 i32 i64 bool",
+            "dtypes: f32 f64 i32 i64 bool bf16",
         )
     dims = [d.strip() for d in match[2].split(",")] if match[2].strip() else []
     shape: list[Dim] = []

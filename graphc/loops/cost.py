@@ -8,13 +8,14 @@ import itertools
 import math
 
 from graphc.ir.index import Variable
+from graphc.ir.layouts import PAIR
 from graphc.ir.types import Batch, Dim
 from graphc.loops.definition import Axis, Definition
 from graphc.loops.language import Amount, Buffer, Expression, Scalar, reads
 from graphc.ops.op import Bound
 
 LARGEST_COUNT = 1 << 16
-FREE = frozenset({"select", "cast", "within", "logical_and", "logical_or", "logical_not"})
+FREE = frozenset({"select", "cast", "pair", "within", "logical_and", "logical_or", "logical_not"})
 
 
 def flops_of(definition: Definition) -> Amount:
@@ -24,6 +25,7 @@ def flops_of(definition: Definition) -> Amount:
     total += _times(_operations([o.value for o in definition.outputs]), outer)
     if definition.term is not None:
         each = _operations([definition.term]) + 1
+        each *= PAIR if definition.combine == "dot" else 1
         whole = _times(each, (*outer, *definition.reduced))
         share = _share_inside(definition) if definition.is_contraction else 1.0
         total += Amount(round(whole.fixed * share), round(whole.sample * share))

@@ -179,10 +179,12 @@ class _Definer:
         reduced = tuple(_axis(name, extent) for name, extent in spec.reduced)
         where = {a.variable.name: index(a.variable) for a in (*axes, *reduced)}
         out, left, right = spec.access(where)
+        dtype = hero.tensor.dtype
         factors = [
-            self.factor(source, at) for source, at in zip(hero.inputs, (left, right), strict=True)
+            self.vocabulary.cast(self.factor(source, at), dtype)
+            for source, at in zip(hero.inputs, (left, right), strict=True)
         ]
-        term = Scalar("mul", tuple(factors), hero.tensor.dtype)
+        term = Scalar("mul", tuple(factors), dtype)
         return Definition(
             tuple(self.buffers.values()),
             self.outputs(out),
@@ -305,7 +307,7 @@ class _Definer:
 
 def identity(combine: str, dtype: DType) -> float | int:
     """What combining starts from."""
-    if combine in ("sum", "fma"):
+    if combine in ("sum", "fma", "dot"):
         return 0.0 if dtype.is_float else 0
     if dtype.is_float:
         return float("-inf") if combine == "maximum" else float("inf")

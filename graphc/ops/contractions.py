@@ -18,8 +18,8 @@ from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
 from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import Dim, TensorType, shape_text, whole_numbers, window_extent
-from graphc.ops.families import require_dtype, same_dtype
+from graphc.ir.types import Dim, DType, TensorType, shape_text, whole_numbers, window_extent
+from graphc.ops.families import product_dtype
 from graphc.ops.op import Contraction, Op, common_layout, sample
 from graphc.ops.views import transpose
 
@@ -31,15 +31,14 @@ Pair = int | Sequence[int]
 
 def _matmul_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     a, b = inputs
-    same_dtype("matmul", inputs)
-    require_dtype("matmul", a, "float")
+    dtype = product_dtype("matmul", inputs)
     if a.rank != 2 or b.rank != 2 or a.shape[1] != b.shape[0]:
         raise GraphcError(
             f"matmul: {a} times {b}: the inner extents differ" if a.rank == b.rank == 2
             else f"matmul: {a} times {b} are not both matrices",
             remedy="the columns of the first must be the rows of the second; flatten images first",
         )  # fmt: skip
-    return TensorType(a.dtype, (a.shape[0], b.shape[1])).with_layout(common_layout(inputs))
+    return TensorType(dtype, (a.shape[0], b.shape[1])).with_layout(common_layout(inputs))
 
 
 def matmul(a: Node, b: Node) -> Node:
@@ -134,24 +133,25 @@ def _channels(what: str, channels: Dim, per_group: Dim, maps: Dim, groups: int) 
         )
 
 
-def _rank4(what: str, inputs: Sequence[TensorType]) -> None:
-    same_dtype(what, inputs)
+def _product_dtype(what: str, inputs: Sequence[TensorType]) -> DType:
+    """The dtype of a convolution of two tensors; raises GraphcError unless both have four axes."""
+    dtype = product_dtype(what, inputs)
     for type in inputs:
-        require_dtype(what, type, "float")
         if type.rank != 4:
             raise GraphcError(
                 f"{what}: {type} has {type.rank} axes, not 4",
                 remedy="images are [N,channels,height,width], weights [maps,channels,height,width]",
             )
+    return dtype
 
 
 def _conv_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
-    _rank4("conv2d", inputs)
+    dtype = _product_dtype("conv2d", inputs)
     check_window_attrs("conv2d", attrs)
     x, w = inputs
     _channels("conv2d", x.shape[1], w.shape[1], w.shape[0], attrs["groups"])
     height, width = _conv_extents("conv2d", x.shape[2:], w.shape[2:], attrs)
-    return TensorType(x.dtype, (x.shape[0], w.shape[0], height, width)).with_layout(
+    return TensorType(dtype, (x.shape[0], w.shape[0], height, width)).with_layout(
         _image_layout(inputs)
     )
 
@@ -255,7 +255,7 @@ CONV2D: Op = Op(
 
 
 def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
-    _rank4("conv2d_input_grad", inputs)
+    dtype = _product_dtype("conv2d_input_grad", inputs)
     check_window_attrs("conv2d_input_grad", attrs)
     g, w = inputs
     per_group = w.shape[1]
@@ -268,7 +268,7 @@ def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType
             f"but the output is {w.shape[0]} maps of {expected}",
             remedy="give the gradient of that convolution's output",
         )
-    return TensorType(g.dtype, (g.shape[0], channels, *attrs["size"])).with_layout(
+    return TensorType(dtype, (g.shape[0], channels, *attrs["size"])).with_layout(
         _image_layout(inputs)
     )
 
@@ -384,7 +384,7 @@ CONV2D_INPUT_GRAD: Op = Op(
 
 
 def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
-    _rank4("conv2d_weight_grad", inputs)
+    dtype = _product_dtype("conv2d_weight_grad", inputs)
     check_window_attrs("conv2d_weight_grad", attrs)
     x, g = inputs
     groups = attrs["groups"]
@@ -397,7 +397,7 @@ def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorTyp
             f"conv2d_weight_grad: the gradient is {g} but the output of {x} is {expected}",
             remedy="give the gradient of that convolution's output",
         )
-    type = TensorType(x.dtype, (maps, per_group, *attrs["window"]))
+    type = TensorType(dtype, (maps, per_group, *attrs["window"]))
     if not blocked_axes(g.layout):
         return type
     both = type.with_layout("blocked_1_0")

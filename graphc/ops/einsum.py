@@ -14,7 +14,7 @@ from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import Dim, TensorType
 from graphc.ops.contractions import At
-from graphc.ops.families import require_dtype, same_dtype
+from graphc.ops.families import product_dtype
 from graphc.ops.op import Contraction, Op, common_layout, sample
 
 
@@ -54,11 +54,10 @@ def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     """The result is stored in blocks along the axes that are in an operand, those of the second
     innermost.
     """
-    same_dtype("einsum", inputs)
-    require_dtype("einsum", inputs[0], "float")
+    dtype = product_dtype("einsum", inputs)
     left, right, out = _letters(attrs["subscripts"])
     extents = _extents(inputs, attrs["subscripts"])
-    type = TensorType(inputs[0].dtype, tuple(extents[letter] for letter in out))
+    type = TensorType(dtype, tuple(extents[letter] for letter in out))
     cut = [
         letters[a]
         for letters, i in zip((left, right), inputs, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from graphc.base.errors import GraphcError
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.rewrite import Rule
-from graphc.ir.types import DType, TensorType
+from graphc.ir.types import DType, TensorType, rounded_to_bf16
 from graphc.ops.create import full, plain_number
 from graphc.ops.families import BINARY_SAMPLES, Operand, elementwise
 from graphc.ops.op import Builder, Op, common_layout, sample
@@ -299,11 +299,20 @@ logical_not: Builder = _logical("logical_not", 1, np.logical_not, "Not x.").buil
 
 
 def _cast_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
+    pair = {inputs[0].dtype, attrs["dtype"]}
+    if DType.bf16 in pair and not pair <= {DType.bf16, DType.f32, DType.f64}:
+        raise GraphcError(
+            f"cast: {inputs[0]} to {attrs['dtype']}",
+            remedy="to and from bf16 go floats: cast to f32 in between",
+        )
     return TensorType(attrs["dtype"], inputs[0].shape).with_layout(common_layout(inputs))
 
 
 def cast(x: Node, *, dtype: DType) -> Node:
-    """x in another dtype; floats to integers round towards zero, anything but 0 is true."""
+    """x in another dtype; floats to integers round towards zero, anything but 0 is true.
+
+    To bf16 goes f32 alone, and back; bf16 is only stored, moved and multiplied.
+    """
     if not isinstance(dtype, DType):
         raise GraphcError(f"cast: {dtype!r} is no dtype", remedy="use DType.f32, for example")
     return x if x.tensor.dtype is dtype else make(CAST, (x,), {"dtype": dtype})
@@ -311,7 +320,7 @@ def cast(x: Node, *, dtype: DType) -> Node:
 
 CAST = Op(
     "cast", "elementwise", _cast_rule,
-    numpy=lambda x, *, dtype: x.astype(dtype.numpy),
+    numpy=lambda x, *, dtype: rounded_to_bf16(x) if dtype is DType.bf16 else x.astype(dtype.numpy),
     build=cast,
     vjp=lambda g, y, x, *, dtype: (
         cast(g, dtype=x.tensor.dtype) if dtype.is_float and x.tensor.dtype.is_float else None,
@@ -319,7 +328,9 @@ CAST = Op(
     body=lambda s, x, *, dtype: s.cast(x, dtype),
     samples=(sample("f32[N,3]", dtype=DType.f64),
              sample("i32[N]", dtype=DType.f32, values="labels:9"),
-             sample("bool[4]", dtype=DType.f32), sample("f32[4]", dtype=DType.i32)),
+             sample("bool[4]", dtype=DType.f32), sample("f32[4]", dtype=DType.i32),
+             sample("i32[4]", dtype=DType.bf16, raises="cast to f32 in between")),
+    storage=True,
     arity=1,
 )  # fmt: skip
 

@@ -84,6 +84,19 @@ def same_dtype(what: str, inputs: Sequence[TensorType]) -> None:
         raise GraphcError(f"{what}: inputs {listed} differ in dtype", remedy="cast one of them")
 
 
+def product_dtype(what: str, inputs: Sequence[TensorType]) -> DType:
+    """The dtype of a sum of products of two tensors: theirs, but f32 for bf16.
+
+    Raises GraphcError if they differ, or are no floats.
+    """
+    same_dtype(what, inputs)
+    if inputs[0].dtype is DType.bf16:
+        return DType.f32
+    for type in inputs:
+        require_dtype(what, type, "float")
+    return inputs[0].dtype
+
+
 def require_dtype(what: str, type: TensorType, dtypes: str) -> None:
     """Raises GraphcError unless the dtype is of the kind "float", "number" or "any"."""
     allowed = {

@@ -33,7 +33,7 @@ from graphc.ir import layouts
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Attrs, Node, Operator, register
 from graphc.ir.rewrite import Rule
-from graphc.ir.types import Batch, Dim, TensorType, Type
+from graphc.ir.types import Batch, Dim, DType, TensorType, Type
 from graphc.ops.scalar import Value, WeighOperations
 
 FAMILIES = (
@@ -141,7 +141,8 @@ class Op(Operator):
     rule: (input types, attrs) -> result type. numpy: the meaning, on arrays, attributes as keywords
     (and the batch size `n`, but for elementwise ops and contractions); the oracle of every test; a
     layer without one means its decomposition. build: the function users call. vjp: (g, y, *inputs,
-    **attrs) -> one gradient, or None, for each input.
+    **attrs) -> one gradient, or None, for each input. storage: whether it takes bf16, as ops
+    that move or multiply do.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Op(Operator):
     samples: tuple[Sample, ...] = ()
     rules: tuple[Rule, ...] = ()
     arity: int | None = None
+    storage: bool = False
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -203,6 +205,12 @@ class Op(Operator):
                 f"not {len(inputs)}",
                 remedy="give it that many tensors",
             )
+        if not self._takes_storage:
+            stored = next((i for i in inputs if _is_storage(i)), None)
+            if stored is not None:
+                raise GraphcError(
+                    f"{self.name}: input {stored} is only for storage", remedy="cast it to f32"
+                )
         several = next((i for i in inputs if not isinstance(i, TensorType)), None)
         if several is not None and self.family != "structure":
             raise GraphcError(
@@ -211,12 +219,20 @@ class Op(Operator):
         return self.rule(inputs, attrs)  # type: ignore[arg-type]
 
     @property
+    def _takes_storage(self) -> bool:
+        return self.storage or self.family in ("view", "alias", "contraction", "structure")
+
+    @property
     def doc(self) -> str:
         """What the op does, from its builder's docstring."""
         return (self.build.__doc__ or "").strip()
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+def _is_storage(type: Type) -> bool:
+    return isinstance(type, TensorType) and type.dtype is DType.bf16
 
 
 def op_of(node: Node) -> Op:

@@ -41,6 +41,7 @@ class Decompose(Pass):
     """
 
     name: ClassVar[str] = "decompose"
+    required = True
 
     def run(self, graph: Graph) -> Graph:
         new = _once(graph)
