@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from graphc.base.settings import BISECT
 from graphc.ir.graph import Graph
 from graphc.passes.base import Pipeline
 from graphc.passes.constants import Constants, WithoutConstants
+from graphc.passes.pipelines import LARGE_BATCH, with_packed_parameters
 from graphc.runtime.backend import Runner
+from graphc.runtime.compilations import note_compilation
 from graphc.runtime.profile import Profile
 from graphc_llvm.explain import profile
 from graphc_llvm.threads import pool
 from graphc_llvm.variant import Prepared, Variant
 
 Array = np.ndarray[Any, Any]
-LARGE_BATCH = 16
 CONSTANTS = ", from parameters alone,"
 
 
@@ -45,7 +48,7 @@ class LLVMRunner(Runner):
     ) -> None:
         self.graph = graph
         self.threads = threads or available_threads()
-        self.pipelines = pipelines
+        self.pipelines = self.row_major = pipelines
         self.compiled: dict[str, Compiled] = {}
         self.making = threading.Lock()
         self.has_batch = any(i.tensor.batch_axis is not None for i in graph.inputs)
@@ -57,24 +60,52 @@ class LLVMRunner(Runner):
         outer = _inner_batches(graph.outputs)
         self.turned_outputs = {k: axis for k, axis in outer.items() if k not in written}
 
+    def _name(self, n: int) -> str:
+        """The variant that serves batch size n."""
+        return "large" if self.has_batch and n >= LARGE_BATCH else "small"
+
     def _compiled(self, n: int) -> Compiled:
         """What was compiled for batch size n, or is now."""
-        name = "large" if self.has_batch and n >= LARGE_BATCH else "small"
+        name = self._name(n)
         found = self.compiled.get(name)
         if found is None:
             with self.making:
                 if name not in self.compiled:
-                    self.compiled[name] = self._compile(self.pipelines[name])
+                    self.compiled[name] = self._compile_variant(name, n)
                 found = self.compiled[name]
         return found
 
+    def _compile_variant(self, name: str, n: int) -> Compiled:
+        """The variant of that name, compiled and noted; n: the batch that needs it."""
+        begin = time.perf_counter()
+        made = self._compile(self.pipelines[name])
+        note_compilation(
+            self.graph,
+            backend="llvm",
+            variant=name,
+            batch=n,
+            seconds=time.perf_counter() - begin,
+            cached=made.variant.cached,
+        )
+        return made
+
     def _compile(self, pipeline: Pipeline) -> Compiled:
-        if self.graph.donations or not self.fixed:
+        # Two runs of the passes must make halves of one graph, which held back steps could undo.
+        if self.graph.donations or not self.fixed or BISECT.text():
             return Compiled(Variant(self.graph, pipeline))
         rest = Variant(self.graph, Pipeline((*pipeline.passes, WithoutConstants())))
         if rest.record.inputs == len(self.graph.inputs):
             return Compiled(rest)
         return Compiled(rest, Variant(self.graph, Pipeline((*pipeline.passes, Constants()))))
+
+    def pack(self, on: bool) -> None:
+        with self.making:
+            self.pipelines = with_packed_parameters(self.row_major) if on else self.row_major
+            kept = {name: c for name, c in self.compiled.items() if not c.variant.record.layouts}
+            self.compiled = kept
+
+    def layouts(self, n: int) -> Mapping[str, str]:
+        return self._compiled(n).variant.record.layouts
 
     def variant(self, n: int) -> Variant:
         """The variant for batch size n."""
@@ -134,6 +165,14 @@ class LLVMRunner(Runner):
             if each.constants is not None:
                 found.append(profile(f"{name}{CONSTANTS}", each.constants))
         return tuple(p for p in found if p is not None)
+
+    def pipeline(self, n: int) -> Pipeline:
+        return self.variant(n).pipeline
+
+    def profile(self, n: int) -> Profile | None:
+        name = self._name(n)
+        each = self.compiled.get(name)
+        return None if each is None else profile(name, each.variant, each.constants, n)
 
     def report(self) -> dict[str, Any]:
         phases: dict[str, float] = {}

@@ -28,6 +28,7 @@ from graphc.loops.language import Amount, buffer_bytes
 from graphc.ops import OWN
 from graphc.passes.base import Pipeline
 from graphc.passes.instruments import from_settings
+from graphc.passes.pack_parameters import packed_layouts
 from graphc.passes.plan_memory import MemoryPlan, Storage, packed
 from graphc.runtime.program import Program
 from graphc_llvm.engine import host_facts
@@ -51,7 +52,7 @@ class Temporary:
 class StepRecord:
     """A compiled step. code: digest of its module's text. outputs: (slot, number, type) of each
     result that is not written over an input. flops: arithmetic of one run. inputs: how many there
-    are, those that passes added included.
+    are, those that passes added included. layouts: of those that are not row-major, by name.
     """
 
     code: str
@@ -60,6 +61,7 @@ class StepRecord:
     outputs: tuple[tuple[int, int, TensorType], ...]
     flops: Amount
     inputs: int
+    layouts: dict[str, str]
 
     @staticmethod
     def of(program: Program, code: str) -> StepRecord:
@@ -72,13 +74,19 @@ class StepRecord:
         flops = sum((call.kernel.flops for call in program.calls), Amount())
         outputs = tuple((s, k, program.graph.outputs[k].tensor) for s, k in program.outputs)
         return StepRecord(
-            code, len(program.slots), temporaries, outputs, flops, len(program.graph.inputs)
+            code,
+            len(program.slots),
+            temporaries,
+            outputs,
+            flops,
+            len(program.graph.inputs),
+            packed_layouts(program.graph),
         )
 
     @staticmethod
     def parse(content: bytes) -> StepRecord:
         """The record that `bytes` made `content` of."""
-        code, slots, temporaries, outputs, flops, inputs = json.loads(content)
+        code, slots, temporaries, outputs, flops, inputs, layouts = json.loads(content)
         return StepRecord(
             code,
             slots,
@@ -86,15 +94,15 @@ class StepRecord:
             tuple((slot, number, _tensor(text)) for slot, number, text in outputs),
             Amount(*flops),
             inputs,
+            layouts,
         )
 
     def __bytes__(self) -> bytes:
         temporaries = [(str(t.type), t.slot, t.first, t.last) for t in self.temporaries]
         flops = self.flops.fixed, self.flops.sample
         outputs = [(slot, number, str(type)) for slot, number, type in self.outputs]
-        return json.dumps(
-            (self.code, self.slots, temporaries, outputs, flops, self.inputs)
-        ).encode()
+        facts = (self.code, self.slots, temporaries, outputs, flops, self.inputs, self.layouts)
+        return json.dumps(facts).encode()
 
     def plan(self, n: int) -> tuple[MemoryPlan, dict[int, int]]:
         """Where every temporary lies for batch size n; and slot -> offset in the arena."""

@@ -84,6 +84,7 @@ class Variant:
             found = _known(cache, origin)
             if cache is not None:
                 self.seconds["cache"] = time.perf_counter() - begin
+            self.cached = found is not None
             self.record, image = found or self._made(line)
             if cache is not None and origin is not None and found is None:
                 cache.put(origin, bytes(self.record))
@@ -109,6 +110,12 @@ class Variant:
         """What was compiled, kernel by kernel; built anew if the step came from the cache."""
         return build_program(self.graph, self.pipeline, machine_of())
 
+    @cached_property
+    def clocked(self) -> Step:
+        """The step's twin with a clock in it, which notes into the array behind the last slot."""
+        calls, clock = self.program.calls, len(self.program.slots)
+        return Step(machine_code(step_module(calls, llvm.get_process_triple(), clock)))
+
     def prepare(self, n: int, threads: int) -> Prepared:
         """Everything that depends on the batch size but not on the data; made once."""
         found = self.prepared.get(n)
@@ -129,7 +136,7 @@ class Variant:
         for slot, number, type in record.outputs:
             shape, axis = type.concrete(n), type.batch_axis or 0
             shape = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
-            outputs.append((slot, number, shape, type.dtype.numpy))
+            outputs.append((slot, number, shape, type.dtype.memory))
         used = 1 if record.flops.at(n) < SMALL_WORK else threads
         return Prepared(n, memory, arena, table, tuple(outputs), used)
 

@@ -26,6 +26,7 @@ class Constants(Pass):
 
     name = "constants"
     changes_values = True  # other outputs
+    required = True
 
     def run(self, graph: Graph) -> Graph:
         found = _split(graph)
@@ -42,6 +43,7 @@ class WithoutConstants(Pass):
 
     name = "without_constants"
     changes_values = True  # other inputs
+    required = True
 
     def run(self, graph: Graph) -> Graph:
         found = _split(graph)

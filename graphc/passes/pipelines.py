@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from graphc.base import settings
-from graphc.passes.base import Pipeline
+from graphc.passes.base import Pass, Pipeline
 from graphc.passes.batch_last import BatchLast
+from graphc.passes.bfloat16 import Bfloat16
 from graphc.passes.block_channels import BlockChannels
 from graphc.passes.decompose import Decompose
 from graphc.passes.fuse import Fuse
 from graphc.passes.in_place import InPlace
 from graphc.passes.outputs import SeparateOutputs
+from graphc.passes.pack_parameters import PackParameters
 from graphc.passes.pad_windows import PadWindows
+from graphc.passes.pool_first import PoolFirst
 from graphc.passes.simplify import Simplify
 from graphc.passes.winograd import Winograd
 
 SMALL = Pipeline((
     Decompose(),  # first: rules and kernels are about primitives
     Simplify(),  # before fusion, so that no kernel computes what a rule removes
+    PoolFirst(),  # before fusion as well, which puts activations where their input is computed
     Winograd(),  # before layouts, which it has its own of
     BlockChannels(),  # wide networks: channels run in lanes
     PadWindows(),  # others: rows of pixels run in lanes, and lanes have no ends to test for
@@ -28,6 +35,7 @@ SMALL = Pipeline((
 LARGE = Pipeline((
     Decompose(),  # as above
     Simplify(),
+    PoolFirst(),
     Winograd(maps=64),
     BlockChannels(maps=64),  # as above, if there are too many channels for many samples
     BatchLast(),  # else samples run in lanes
@@ -38,13 +46,37 @@ LARGE = Pipeline((
 ))  # fmt: skip
 
 BACKEND = {"small": SMALL, "large": LARGE}
+LARGE_BATCH = 16  # samples: as many as the lanes of the widest vectors
 
 
-def backend_pipelines() -> dict[str, Pipeline]:
-    """The pipelines of backends that generate code, by batch, as the settings have them."""
-    if settings.WINOGRAD.on():
-        return BACKEND
-    return {
-        name: Pipeline(tuple(p for p in pipeline.passes if not isinstance(p, Winograd)))
-        for name, pipeline in BACKEND.items()
-    }
+def backend_pipelines(precision: str = "f32") -> dict[str, Pipeline]:
+    """The pipelines of backends that generate code, by batch, as the settings have them.
+
+    precision: "f32", or "bf16" for operands of contractions that are rounded.
+    """
+    return {name: _adapted(pipeline, precision) for name, pipeline in BACKEND.items()}
+
+
+def with_packed_parameters(pipelines: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
+    """The pipelines for whoever keeps parameters between steps in the layouts that steps want."""
+    found = {}
+    for name, pipeline in pipelines.items():
+        passes: list[Pass] = []
+        for step in pipeline.passes:
+            passes.append(step)
+            if isinstance(step, BlockChannels):
+                passes.append(PackParameters())  # after the layouts it heeds
+        found[name] = Pipeline(tuple(passes))
+    return found
+
+
+def _adapted(pipeline: Pipeline, precision: str) -> Pipeline:
+    passes: list[Pass] = []
+    for step in pipeline.passes:
+        if isinstance(step, BlockChannels) and precision == "bf16":
+            passes.append(Bfloat16(step.maps))  # before layouts, of which bf16 has its own
+        if not isinstance(step, Winograd):
+            passes.append(step)
+        elif settings.WINOGRAD.on():
+            passes.append(replace(step, rate=2.0) if precision == "bf16" else step)
+    return Pipeline(tuple(passes))

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from graphc.base.errors import GraphcError
-from graphc.compiler import compile
+from graphc.compiler import check_arrays, compile
 from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType
 from graphc.runtime.backend import load_backend
 from graphc.runtime.executable import Executable, Session
+from graphc.runtime.kept import Kept
 from graphc.tracing.trace import RANDOM_KEY, Initializer, Traced, trace_callable
 from graphc.train.graphs import LEARNING_RATE, StepOptions, evaluation_graph, training_graph
 from graphc.train.losses import Loss
@@ -39,10 +40,9 @@ class Engine:
 
     network: a callable on traced tensors, or a forward graph (whose parameters then start at zero).
     types: of its inputs. frozen: patterns of the parameters that are not trained.
-    arrays: all parameters and states, by name. exported: names of what belongs to the network
-    itself (parameters, running averages), in order. traced: the network in training, if it trains.
-    steps: training steps done, and updates: those of the optimiser among them. pending: steps since
-    the last update.
+    exported: names of what belongs to the network itself (parameters, running averages), in order.
+    traced: the network in training, if it trains. steps: training steps done, and updates: those of
+    the optimiser among them. pending: steps since the last update.
     """
 
     def __init__(
@@ -55,14 +55,18 @@ class Engine:
         backend: str,
         seed: int,
         threads: int | None,
+        precision: str,
         options: StepOptions,
         frozen: Sequence[str] = (),
+        check_nans: bool = False,
     ) -> None:
-        load_backend(backend)
+        load_backend(backend).check_precision(precision)
         self.loss = loss
         self.optimizer = optimizer
         self.backend = backend
         self.threads = threads
+        self.precision = precision
+        self.check_nans = check_nans
         self.options = options
         self.steps = self.updates = self.pending = 0
         self.version = 0  # counts changes of the arrays
@@ -73,12 +77,13 @@ class Engine:
         self._training_sessions: dict[str, Session] = {}  # by kind of target: found without delay
         self.traced: Traced | None = None
         held = self._trace(network, types)
+        check_arrays(self.graphs["forward"])
         self.exported = [name for name in held if name != RANDOM_KEY]
         if loss is not None:
             loss.target_types(self.graphs["forward"].outputs, "")
         self.network = Storage({name: type for name, (type, _) in held.items()})
         self.training = Storage({})
-        self.arrays = dict(self.network.arrays)
+        self._kept = Kept(self.network.arrays)
         if optimizer is not None:
             if isinstance(optimizer, Groups):
                 matching(optimizer.patterns, self.parameters, "Groups")
@@ -127,24 +132,49 @@ class Engine:
     def executable(self, name: str) -> Executable:
         """The compiled graph of that name; compiled the first time it is asked for."""
         if name not in self.executables:
-            self.executables[name] = compile(self.graph(name), self.backend, self.threads)
+            self.executables[name] = compile(
+                self.graph(name),
+                self.backend,
+                self.threads,
+                self.precision,
+                check_nans=self.check_nans,
+            )
+            self.executables[name].pack(not self.exposed)
         return self.executables[name]
 
     def session(self, name: str) -> Session:
         """The compiled graph of that name, bound to the arrays."""
         found = self._sessions.get(name)
         if found is None:
-            found = self._sessions[name] = self.executable(name).bind(self.arrays, self._token)
+            found = self._sessions[name] = self.executable(name).bind(self._kept, self._token)
         return found
 
     def _token(self) -> int | None:
         """A number that tells the arrays as they are from what they were; None if nobody knows."""
         return None if self.exposed else self.version
 
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """All parameters and states, by name; row-major until the next step."""
+        return self._kept.row_major()
+
+    def expose(self) -> dict[str, Array]:
+        """What belongs to the network itself, for somebody who may read or write it at any time:
+        from now on it stays row-major.
+        """
+        if not self.exposed:
+            with self._kept.lock:
+                self.exposed = True
+                for executable in self.executables.values():
+                    executable.pack(False)
+        arrays = self.arrays
+        return {name: arrays[name] for name in self.exported}
+
     def write(self, values: Mapping[str, Array]) -> None:
         """Copies values into the arrays of the same names."""
+        arrays = self.arrays
         for name, value in values.items():
-            self.arrays[name][...] = value
+            arrays[name][...] = value
         self.version += 1
 
     def _training_graph(self, kind: str, options: StepOptions) -> Graph:
@@ -207,7 +237,7 @@ class Engine:
         rates = Rates(self._stepped.groups(trained), dtype.numpy)
         self.options, self.rates, self.pending = options, rates, 0
         self.training = Storage(kept)
-        self.arrays = self.network.arrays | self.training.arrays
+        self._kept.replace(self.network.arrays | self.training.arrays)
         for table in (self.graphs, self.executables, self._sessions):
             for name in [name for name in table if name.startswith("train")]:
                 del table[name]
@@ -245,12 +275,14 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """A copy of all parameters, states and counts, for `restore`."""
+        self._kept.row_major()
         counts = self.steps, self.updates, self.pending
         return self.network.snapshot(), self.training.snapshot(), counts
 
     def restore(self, snapshot: Snapshot) -> None:
         """Everything as it was when `snapshot` was taken."""
         network, training, counts = snapshot
+        self._kept.row_major()  # as the snapshot is
         self.network.restore(network)
         self.training.restore(training)
         self.version += 1
