@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from graphc.ir.types import DType
 from graphc_llvm.text import Builder, Val, literal, mangled, vector_type
 
-ULP = {"exp": 2, "log": 3, "tanh": 4, "sigmoid": 4, "erf": 2}
+ULP = {"exp": 2, "log": 3, "tanh": 3, "sigmoid": 3, "erf": 2}
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,25 @@ class Arithmetic:
             "bitcast", self.operate("shl", biased, self.whole(self.format.mantissa)), self.dtype
         )
 
+    def clamped(self, x: Val, low: float, high: float) -> Val:
+        """x, but no less than `low` and no more than `high`; nan stays."""
+        inside = self.select(self.compare("ogt", x, self.constant(high)), self.constant(high), x)
+        return self.select(
+            self.compare("olt", inside, self.constant(low)), self.constant(low), inside
+        )
+
     def reduced(self, x: Val) -> tuple[Val, Val]:
-        """(k, r) with x = k ln 2 + r, k a whole number (as a float), |r| <= ln2/2."""
-        k = self.intrinsic("rint", self.operate("fmul", x, self.constant(1 / math.log(2))))
+        """(k, r) with x = k ln 2 + r, k an integer, |r| <= ln2/2.
+
+        Of a sum with 1.5 * 2^mantissa the last bits are the whole number.
+        """
+        large = 1.5 * 2.0**self.format.mantissa
+        shifted = self.fma(x, self.constant(1 / math.log(2)), self.constant(large))
+        whole = self.convert("bitcast", shifted, self.format.integer)
+        k = self.operate("fsub", shifted, self.constant(large))
         r = self.fma(k, self.constant(-self.format.ln2_high), x)
-        return k, self.fma(k, self.constant(-self.format.ln2_low), r)
+        r = self.fma(k, self.constant(-self.format.ln2_low), r)
+        return self.operate("sub", whole, self.whole(_bits(large, self.dtype))), r
 
     def exp_less_one(self, r: Val) -> Val:
         """e^r - 1 for |r| <= ln2/2."""
@@ -141,16 +155,11 @@ def exp(builder: Builder, x: Val) -> Val:
     a = Arithmetic(builder, x)
     highest = math.log(2) * (a.format.bias + 1) + 1.0
     lowest = -math.log(2) * (a.format.bias + a.format.mantissa) - 1.0
-    inside = a.select(a.compare("ogt", x, a.constant(highest)), a.constant(highest), x)
-    inside = a.select(a.compare("olt", inside, a.constant(lowest)), a.constant(lowest), inside)
-    finite = a.select(a.compare("uno", x, x), a.constant(0.0), inside)
-    k, r = a.reduced(finite)
+    whole, r = a.reduced(a.clamped(x, lowest, highest))
     power = a.operate("fadd", a.exp_less_one(r), a.constant(1.0))
-    whole = a.convert("fptosi", k, a.format.integer)
     half = a.operate("ashr", whole, a.whole(1))
     rest = a.operate("sub", whole, half)
-    result = a.operate("fmul", a.operate("fmul", power, a.power_of_two(half)), a.power_of_two(rest))
-    return a.select(a.compare("uno", x, x), x, result)
+    return a.operate("fmul", a.operate("fmul", power, a.power_of_two(half)), a.power_of_two(rest))
 
 
 def log(builder: Builder, x: Val) -> Val:
@@ -183,29 +192,30 @@ def log(builder: Builder, x: Val) -> Val:
 
 
 def tanh(builder: Builder, x: Val) -> Val:
-    """(e - 1)/(e + 1) with e = exp(2|x|), through e - 1 so that small x stays exact; the sign
-    put back.
+    """(e - 1)/(e + 1) with e = exp(2x), through e - 1 so that small x stays exact; the sign of x,
+    which -0.0 would lose.
     """
     a = Arithmetic(builder, x)
-    size = a.intrinsic("fabs", x)
-    limit = a.constant(10.0 if a.dtype is DType.f32 else 20.0)
-    doubled = a.operate(
-        "fmul", a.select(a.compare("olt", size, limit), size, limit), a.constant(2.0)
-    )
-    k, r = a.reduced(doubled)
-    scale = a.power_of_two(a.convert("fptosi", k, a.format.integer))
+    limit = 10.0 if a.dtype is DType.f32 else 20.0
+    inside = a.clamped(x, -limit, limit)
+    k, r = a.reduced(a.operate("fadd", inside, inside))
+    scale = a.power_of_two(k)
     less_one = a.fma(scale, a.exp_less_one(r), a.operate("fsub", scale, a.constant(1.0)))
     ratio = a.operate("fdiv", less_one, a.operate("fadd", less_one, a.constant(2.0)))
-    signed = _copy_sign(builder, ratio, x)
-    return a.select(a.compare("uno", x, x), x, signed)
+    return _copy_sign(builder, ratio, x)
 
 
 def sigmoid(builder: Builder, x: Val) -> Val:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)); 0 where that is below the least normal number."""
     a = Arithmetic(builder, x)
-    negative = Val(builder.new(f"fneg {x.type} {x.text}"), x.dtype, x.lanes)
-    power = exp(builder, negative)
-    return a.operate("fdiv", a.constant(1.0), a.operate("fadd", power, a.constant(1.0)))
+    f = a.format
+    # From 2^(bias + 1) on exp(-x) is inf, and 1 / inf is 0. Above, 1 + exp(-x) is 1 long before.
+    inside = a.clamped(x, -math.log(2) * (f.bias + 1), math.log(2) * f.bias)
+    negative = Val(builder.new(f"fneg {x.type} {inside.text}"), x.dtype, x.lanes)
+    k, r = a.reduced(negative)
+    one = a.constant(1.0)
+    power = a.operate("fadd", a.exp_less_one(r), one)
+    return a.operate("fdiv", one, a.fma(power, a.power_of_two(k), one))
 
 
 # erf(x) / x - 1 below 1 as a polynomial in x^2, and exp(x^2) (1 - erf(x)) above as one in

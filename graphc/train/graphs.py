@@ -35,6 +35,7 @@ from graphc.ops.elementwise import (
 from graphc.ops.reductions import sum as total
 from graphc.passes.autodiff import gradients
 from graphc.passes.decompose import Decompose
+from graphc.passes.pool_first import PoolFirst
 from graphc.tracing.trace import Traced
 from graphc.train.losses import Loss
 from graphc.train.optim import Groups, Optimizer
@@ -94,6 +95,7 @@ def training_graph(
     if the loss classifies. What is new overwrites what was there. Raises GraphcError if there is
     nothing to train or the loss is no float scalar.
     """
+    traced = traced.rewritten(PoolFirst())  # before gradients are taken, which then are fewer
     parameters = _trained(traced, options)
     targets = target_inputs(loss, traced.outputs, kind)
     value = reduce(add, traced.trace.penalties, loss.build(traced.outputs, targets))

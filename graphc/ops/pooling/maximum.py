@@ -2,7 +2,8 @@
 
 Max pooling remembers which tap of the window won, the first maximum in row-major order
 (`max_pool2d_index`); its gradient (`max_unpool2d`) and the gradient's gradient (`max_pool2d_take`)
-are each other's transpose.
+are each other's transpose. Of windows side by side the winner is written element by element
+(`winner`), so that the kernel that pools finds it too, and the image need not be kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from graphc.base.errors import GraphcError
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import Dim, DType, TensorType
 from graphc.ops.contractions import Pair
+from graphc.ops.create import full
+from graphc.ops.elementwise import equal, logical_or, not_equal, where
 from graphc.ops.op import Access, Op, common_layout, sample
 from graphc.ops.pooling.windows import (
     WINDOW_SAMPLES,
@@ -34,6 +37,7 @@ from graphc.ops.pooling.windows import (
     window_domain,
 )
 from graphc.ops.scalar import Value, Vocabulary
+from graphc.ops.views import slice
 
 
 def _max_numpy(x: Any, *, n: int, **attrs: Any) -> Any:
@@ -59,12 +63,28 @@ def max_pool2d(
 MAX_POOL2D: Op = Op(
     "max_pool2d", "reduction", lambda i, a: pool_rule("max_pool2d", i, a), _max_numpy, max_pool2d,
     vjp=lambda g, y, x, **attrs: (
-        max_unpool2d(make(MAX_POOL2D_INDEX, (x, y), attrs), g, size=x.tensor.shape[2:], **attrs),
+        max_unpool2d(winner(x, y, attrs), g, size=x.tensor.shape[2:], **attrs),
     ),
     body=lambda s, at, tap, x, **_: x,
     access=lambda out, tap, inputs, attrs: Access((taps(out, tap, attrs),)),
     domain=window_domain, combine="maximum", samples=WINDOW_SAMPLES, arity=1,
 )  # fmt: skip
+
+
+def winner(x: Node, y: Node, attrs: Attrs) -> Node:
+    """The number of the tap that is each window's maximum y: the first of equals, or of nans."""
+    rows, columns = attrs["window"]
+    extents = zip(x.tensor.shape[2:], attrs["window"], strict=True)
+    covered = not any(attrs["padding"]) and all(int(d) % w == 0 for d, w in extents)  # type: ignore[arg-type]
+    if attrs["stride"] != attrs["window"] or not covered:
+        return make(MAX_POOL2D_INDEX, (x, y), attrs)
+    index = full(rows * columns - 1, shape=y.tensor.shape, dtype=DType.i32)
+    for number in reversed(range(rows * columns - 1)):
+        start = (0, 0, *divmod(number, columns))
+        tap = slice(x, start=start, stop=(None,) * 4, step=(1, 1, rows, columns))
+        won = logical_or(equal(tap, y), not_equal(tap, tap))
+        index = where(won, full(number, shape=y.tensor.shape, dtype=DType.i32), index)
+    return index
 
 
 def _index_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
