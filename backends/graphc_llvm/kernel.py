@@ -10,8 +10,9 @@ from __future__ import annotations
 from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable
 from graphc.ir.types import DType
-from graphc.loops.language import Accumulate, Allocate, For, Kernel, Statement, Store
+from graphc.loops.language import Accumulate, Allocate, For, Kernel, Prefetch, Statement, Store
 from graphc_llvm.addresses import Lines, Scope
+from graphc_llvm.bfloat16 import dot
 from graphc_llvm.text import MEMORY, Builder, Module, Val, mangled, vector_type
 from graphc_llvm.transpose import emit_transpose
 from graphc_llvm.values import Evaluation
@@ -72,6 +73,8 @@ class KernelEmitter(Evaluation):
         elif isinstance(s, Allocate):
             self._forget(s.buffer)
             self._block(s.body)
+        elif isinstance(s, Prefetch):
+            self._prefetch(s)
         else:
             emit_transpose(self, s)
 
@@ -229,6 +232,16 @@ class KernelEmitter(Evaluation):
             f"call void {name}({type} {text}, {kind} {pointers}, i32 {align}, {mask_type} {mask})"
         )
 
+    def _prefetch(self, s: Prefetch) -> None:
+        """Into the first cache; nothing where lanes lie apart, for those would be many lines."""
+        fixed, padded, stride = self._offset(s.buffer, s.indices)
+        if stride != 1:
+            return
+        pointer = self.pointer(s.buffer, fixed, padded)
+        name = self.module.declare("llvm.prefetch.p0", "void", ("ptr", "i32", "i32", "i32"))
+        read, cache, data = 0, 3, 1
+        self.builder.line(f"call void {name}(ptr {pointer}, i32 {read}, i32 {cache}, i32 {data})")
+
     def _spread_text(self, text: str, element: str) -> str:
         type = vector_type(element, self.lanes)
         first = self.builder.new(f"insertelement {type} poison, {element} {text}, i32 0")
@@ -243,7 +256,8 @@ class KernelEmitter(Evaluation):
         lanes = self.lanes if self.lane is not None else 0
         type = vector_type(MEMORY[s.buffer.dtype], lanes)
         memo: dict[int, Val] = {}
-        factors = s.value.arguments if s.combine == "fma" else (s.value,)  # type: ignore[union-attr]
+        products = s.combine in ("fma", "dot")
+        factors = s.value.arguments if products else (s.value,)  # type: ignore[union-attr]
         values = [self.value(f, memo) for f in factors]
         if lanes:
             values = [b.spread(v, lanes) for v in values]
@@ -252,6 +266,8 @@ class KernelEmitter(Evaluation):
             operands = [(type, v.text) for v in (*values, old)]
             text = b.call(f"llvm.fma.{mangled(type)}", type, *operands)
             new = Val(text, s.buffer.dtype, lanes)
+        elif s.combine == "dot":
+            new = dot(b, values[0], values[1], old)
         else:
             new = self._combine(s.combine, old, values[0])
         if self.mask is not None:
@@ -260,8 +276,10 @@ class KernelEmitter(Evaluation):
 
 
 def _holds_parallel(s: For) -> bool:
-    """Whether a loop repeats a parallel one: every thread goes through it."""
-    return len(s.body) == 1 and isinstance(s.body[0], For) and s.body[0].mode == "parallel"
+    """Whether loops repeat a parallel one: every thread goes through them."""
+    if len(s.body) != 1 or not isinstance(s.body[0], For):
+        return False
+    return s.body[0].mode == "parallel" or _holds_parallel(s.body[0])
 
 
 def _flatten(lines: Lines, into: list[str]) -> None:

@@ -14,12 +14,13 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import BLOCK
 from graphc.ir.types import Batch
 from graphc.loops.definition import Axis, Definition, Output
-from graphc.loops.language import Expression, Position, Read, Scalar, substitute
+from graphc.loops.language import Expression, Position, Read, Scalar, parts, reads, substitute
+from graphc.loops.pairs import paired
 
 
 def normalized(definition: Definition) -> Definition:
     """`definition` with loops that schedules like."""
-    return _merged(_in_order(_cut(definition)))
+    return _merged(_in_order(paired(_cut(definition))))
 
 
 def _expressions(definition: Definition) -> list[Expression]:
@@ -31,25 +32,9 @@ def _offsets(definition: Definition) -> Iterable[Index]:
     """The places in memory that a definition touches, both parts of each."""
     for output in definition.outputs:
         yield from output.buffer.offset(output.indices)
-    for read in _parts(_expressions(definition), Read):
-        assert isinstance(read, Read)
+    for read in reads(*_expressions(definition)):
         if read.buffer.shape:
             yield from read.buffer.offset(read.indices)
-
-
-def _parts(expressions: Iterable[Expression], kind: type) -> list[Expression]:
-    """Every part of that kind in `expressions`, each object once."""
-    found, stack, seen = [], list(expressions), set()
-    while stack:
-        e = stack.pop()
-        if id(e) in seen:
-            continue
-        seen.add(id(e))
-        if isinstance(e, kind):
-            found.append(e)
-        if isinstance(e, Scalar):
-            stack.extend(e.arguments)
-    return found
 
 
 def _replaced(definition: Definition, place: Mapping[Variable, Index]) -> Definition:
@@ -154,7 +139,7 @@ def _merged(definition: Definition) -> Definition:
 def _fixed_variables(definition: Definition) -> frozenset[Variable]:
     """Variables that are looked at as such: in conditions, positions and quotients."""
     found: set[Variable] = set()
-    for e in _parts(_expressions(definition), object):
+    for e in parts(*_expressions(definition)):
         if isinstance(e, Position):
             found |= e.index.variables
         elif isinstance(e, Read | Scalar):

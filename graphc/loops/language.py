@@ -2,9 +2,10 @@
 
     statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector
                | Store(buffer, indices, value)
-               | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma
+               | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma, dot
                | Allocate(buffer, body)         a local array: registers, its indices constant
                | Transpose(target, source, ..)  a tile of lines and columns changes layout
+               | Prefetch(buffer, indices)      will be read soon; means nothing
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
                | Position(index)
                | Lanes(combine, buffer, indices)   all lanes of a vector made one number
@@ -17,12 +18,12 @@ whose bounds do not hold yields 0. Sizes known only at run time are the variable
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.ir.index import Index, Variable, index, weighted
-from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, blocked_axes
+from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, PAIR, blocked_axes
 from graphc.ir.types import Batch, Dim, DType, TensorType
 from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
@@ -66,7 +67,7 @@ def buffer_of(name: str, type: TensorType) -> Buffer:
     axis, last = type.batch_axis, type.layout == BATCH_LAST
     cut = blocked_axes(type.layout)
     shape = [d // BLOCK if a in cut else d for a, d in enumerate(type.shape)]  # type: ignore[operator]
-    shape += [BLOCK] * len(cut)
+    shape += [BLOCK // PAIR, BLOCK, PAIR] if _lies_in_pairs(type) else [BLOCK] * len(cut)
     strides = [Stride(0)] * len(shape)
     step = 1
     for a in reversed(range(len(shape))):
@@ -83,13 +84,24 @@ def buffer_of(name: str, type: TensorType) -> Buffer:
 def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
     """Where the element at `at` lies in the buffer of a tensor: axes in blocks have two indices.
 
-    [n, c, y, x] in `blocked_1`  ->  [n, c // 16, y, x, c % 16]
+    [n, c, y, x] in `blocked_1`        ->  [n, c // 16, y, x, c % 16]
+    [k, c] in `blocked_1_0`, of bf16   ->  [k // 16, c // 16, c % 16 // 2, k % 16, c % 2]
     """
     cut = blocked_axes(type.layout)
     if not cut:
         return at
     blocks = [i // BLOCK if a in cut else i for a, i in enumerate(at)]
+    if _lies_in_pairs(type):
+        paired, other = (at[a] % BLOCK for a in cut)
+        return (*blocks, paired // PAIR, other, paired % PAIR)
     return (*blocks, *(at[a] % BLOCK for a in cut))
+
+
+def _lies_in_pairs(type: TensorType) -> bool:
+    """Whether neighbours along the first axis in blocks lie side by side, though it is not the
+    innermost: so that one vector holds pairs of them.
+    """
+    return type.dtype is DType.bf16 and len(blocked_axes(type.layout)) == 2
 
 
 def buffer_bytes(type: TensorType, n: int) -> int:
@@ -208,7 +220,11 @@ class Store:
 
 @dataclass(frozen=True)
 class Accumulate:
-    """buffer[indices] = combine(buffer[indices], value); "fma" adds a product with one rounding."""
+    """buffer[indices] = combine(buffer[indices], value).
+
+    "fma" adds a product with one rounding, "dot" both products of two pairs of bf16: they are read
+    as one i32 each.
+    """
 
     buffer: Buffer
     indices: tuple[Index, ...]
@@ -247,7 +263,18 @@ class Transpose:
     limit: Index | None = None
 
 
-Statement = For | Store | Accumulate | Allocate | Transpose
+@dataclass(frozen=True)
+class Prefetch:
+    """buffer[indices], and in lanes what follows it, moves towards the processor ahead of a read.
+
+    It changes no value, and the place need not exist.
+    """
+
+    buffer: Buffer
+    indices: tuple[Index, ...]
+
+
+Statement = For | Store | Accumulate | Allocate | Transpose | Prefetch
 
 
 @dataclass(frozen=True)
@@ -255,6 +282,7 @@ class Kernel:
     """One unit of work between barriers: buffers it touches, its loops, and what it costs.
 
     ops: names of the fused ops. schedule: the choice made, in words. flops: its arithmetic.
+    pairs: whether it is for a processor with instructions for pairs of bf16.
     """
 
     name: str
@@ -264,6 +292,7 @@ class Kernel:
     ops: tuple[str, ...]
     schedule: str
     flops: Amount = Amount()
+    pairs: bool = False
 
     def __str__(self) -> str:
         from graphc.loops.text import kernel_text
@@ -313,21 +342,23 @@ def _bounds(bounds: tuple[Bound, ...], values: Mapping[Variable, Index]) -> tupl
     return tuple(kept)
 
 
-def reads(expression: Expression) -> list[Read]:
-    """Every read in `expression`, each object once."""
-    found: list[Read] = []
+def parts(*expressions: Expression) -> Iterator[Expression]:
+    """Every part of `expressions`, themselves included, each object once."""
     seen: set[int] = set()
-    stack: list[Expression] = [expression]
+    stack = list(expressions)
     while stack:
         e = stack.pop()
         if id(e) in seen:
             continue
         seen.add(id(e))
-        if isinstance(e, Read):
-            found.append(e)
-        elif isinstance(e, Scalar):
+        yield e
+        if isinstance(e, Scalar):
             stack.extend(e.arguments)
-    return found
+
+
+def reads(*expressions: Expression) -> list[Read]:
+    """Every read in `expressions`, each object once."""
+    return [e for e in parts(*expressions) if isinstance(e, Read)]
 
 
 def loop(

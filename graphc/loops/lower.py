@@ -11,7 +11,7 @@ from graphc.loops.definition import Definition, body_of, define
 from graphc.loops.language import Kernel, Statement
 from graphc.loops.nest import build
 from graphc.loops.order import block_order, pieces
-from graphc.loops.relayout import batch_kernel, moves_batch, tiles
+from graphc.loops.relayout import batch_kernel, moves_batch, split_padding, tiles
 from graphc.loops.schedule import Machine, choose
 
 
@@ -33,6 +33,7 @@ def lower(node: Node, machine: Machine) -> Kernel:
         ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
         schedule=words,
         flops=flops_of(definition),
+        pairs=machine.pairs,
     )
 
 
@@ -40,13 +41,14 @@ def _scheduled(definition: Definition, machine: Machine) -> tuple[tuple[Statemen
     """The loops of a definition, and the choices made, in words."""
     if any(a.extent == 0 for a in definition.axes):
         return (), "nothing to compute"
-    copied = tiles(definition, machine)
+    inside, *around = split_padding(definition) or (definition,)
+    copied = tiles(inside, machine)
     if copied is not None:
-        return copied, "tiles through registers"
+        zeros = [statement for part in around for statement in _scheduled(part, machine)[0]]
+        return (*copied, *zeros), "tiles through registers"
     schedule = choose(definition, machine)
-    schedule = replace(
-        schedule,
-        order=block_order(definition, schedule),
-        pieces=pieces(definition, schedule),
-    )
+    schedule = replace(schedule, order=block_order(definition, schedule))
+    schedule = replace(schedule, pieces=pieces(definition, schedule))
+    if schedule.pieces:
+        schedule = replace(schedule, order=block_order(definition, schedule))
     return build(definition, schedule), str(schedule)

@@ -25,6 +25,7 @@ from graphc.loops.language import (
     Expression,
     Lanes,
     Literal,
+    Prefetch,
     Read,
     Scalar,
     Statement,
@@ -40,7 +41,6 @@ from graphc.ops.op import Bound
 
 FEW_TASKS = 8
 LANE = Variable("l")
-PIECE = Variable("piece")
 # Image rows are split between threads first, in every kernel alike: what a thread wrote it then
 # reads itself.
 ROWS = ("y", "i2")
@@ -72,8 +72,9 @@ def build(definition: Definition, schedule: Schedule) -> tuple[Statement, ...]:
 
 def _exact(definition: Definition) -> bool:
     """Whether a batch loop must end at N: some buffer it runs along is not padded."""
-    buffers = [*definition.inputs, *(o.buffer for o in definition.outputs)]
-    return any(not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in buffers)
+    return any(
+        not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in definition.buffers
+    )
 
 
 def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]:
@@ -192,11 +193,19 @@ class _Region:
 
     def statement(self) -> Statement:
         body = self._reduction() if self.definition.combine is not None else self._finish(None)
-        blocks = self._outer_loops(body)
-        if self.schedule.pieces == 1:
-            return blocks
+        statement = self._outer_loops(body)
         # Outside of the tasks, which every thread takes the same share of each time.
-        return loop(PIECE, self.schedule.pieces, "serial", blocks)
+        for variable, count in reversed(self._pieces()):
+            statement = loop(variable, count, "serial", statement)
+        return statement
+
+    def _pieces(self) -> list[tuple[Variable, Index]]:
+        """The loops over pieces of the sums."""
+        found = []
+        for axis, size in self.schedule.pieces:
+            count = index(BATCH) if axis.is_batch else index(axis.extent // size)  # type: ignore[operator]
+            found.append((_piece(axis, size), count))
+        return found
 
     # -- the parts of the nest
     # ---------------------------------------------------------------------------------------
@@ -223,17 +232,34 @@ class _Region:
         at = self._at_accumulator()
         start = Store(acc, at, self._start(acc))
         first = self._unroll((start,), True, None)
-        return (Allocate(acc, (first, *self._reduced_loops(), *self._finish(acc))),)
+        sums = (first, *self._reduced_loops(), *self._finish(acc))
+        return (*self._ahead(), Allocate(acc, sums))
+
+    def _ahead(self) -> tuple[Statement, ...]:
+        """Asks for what the epilogue reads once for each result, before the sum: a sum is longer
+        than what a processor looks ahead, so that reads behind it would start only when it ends.
+        """
+        if not self.definition.is_contraction or self.in_lanes or self.vector is None:
+            return ()
+        axes = {a.variable for a in self.definition.axes}
+        found = dict.fromkeys(
+            Prefetch(read.buffer, tuple(i.substitute(self.place) for i in read.indices))
+            for output in self.definition.outputs
+            for read in reads(output.value)
+            if {v for i in read.indices for v in i.variables} == axes and not read.bounds
+        )
+        return (self._unroll(tuple(found), True, None),) if found else ()
 
     def _start(self, acc: Buffer) -> Expression:
         """What an accumulator begins with: nothing, or behind the first piece what there is."""
         assert self.definition.combine is not None
         nothing = Literal(identity(self.definition.combine, acc.dtype), acc.dtype)
-        if self.schedule.pieces == 1:
+        if not self.schedule.pieces:
             return nothing
         (output,) = self.definition.outputs
         before = Read(output.buffer, tuple(i.substitute(self.place) for i in output.indices))
-        first = Scalar("within", (), DType.bool, (Bound(index(PIECE), 0, 1),))
+        bounds = tuple(Bound(index(variable), 0, 1) for variable, _ in self._pieces())
+        first = Scalar("within", (), DType.bool, bounds)
         return Scalar("select", (first, nothing, before), acc.dtype)
 
     def _reduced_loops(self) -> list[Statement]:
@@ -251,6 +277,7 @@ class _Region:
             rest = (extent + (self.lanes - 1)) // self.lanes - full
             ways = [(Index(), full, None), (full * self.lanes, rest, extent - full * self.lanes)]
             ways = [w for w in ways if w[1] != Index()]
+        pieces = dict(self.schedule.pieces)
         found: list[Statement] = []
         for base, count, active in ways:
             place: dict[Variable, Index] = {}
@@ -264,10 +291,10 @@ class _Region:
                     loops.append((outer, count))
                 else:
                     high = index(BATCH) if axis.is_batch else index(axis.extent)  # type: ignore[arg-type]
-                    if self.schedule.pieces > 1:
-                        size = high.constant // self.schedule.pieces
+                    size = pieces.get(axis)
+                    if size is not None:
                         within = Variable(f"{axis.variable.name}p", size)
-                        place[axis.variable] = index(PIECE) * size + index(within)
+                        place[axis.variable] = index(_piece(axis, size)) * size + index(within)
                         loops.append((within, index(size)))
                         continue
                     loops.append((axis.variable, high))
@@ -341,9 +368,8 @@ class _Region:
             value = substitute(output.value, self.place)
             if acc is not None:
                 at = self._at_accumulator()
-                combine = (
-                    "sum" if self.definition.combine == "fma" else str(self.definition.combine)
-                )
+                products = self.definition.combine in ("fma", "dot")
+                combine = "sum" if products else str(self.definition.combine)
                 value = _with_accumulator(
                     value, Lanes(combine, acc, at[:-1]) if self.in_lanes else Read(acc, at)
                 )
@@ -380,6 +406,12 @@ class _Region:
         for axis in self.definition.reduced:
             work *= axis.extent if isinstance(axis.extent, int) else 64
         return spread(outer, body, work)
+
+
+def _piece(axis: Axis, size: int) -> Variable:
+    """The number of a piece along a summed axis."""
+    count = axis.extent // size if isinstance(axis.extent, int) else None
+    return Variable(f"{axis.variable.name}piece", count)
 
 
 def _map_reads(e: Expression, change: object) -> Expression:

@@ -25,10 +25,10 @@ ENOUGH_TASKS = 8
 MOST_LOOPS = 6
 # (bytes that a cache leaves for a kernel's data, what a byte from behind it costs)
 CACHES = ((24 << 10, 1.0), (512 << 10, 6.0))
-
-
 PAGE = 4096
 FEW_PAGES = 16
+MUCH_MORE = 4
+FEW_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class _Operand:
                 reach += factor * (spans.get(variable, 1) - 1)
             elements *= reach
         return elements * self.buffer.dtype.itemsize
+
+    def moves(self, variable: Variable) -> bool:
+        """Whether it moves along a variable."""
+        return any(variable in i.variables for i in self.indices)
 
     def step(self, variable: Variable) -> int:
         """Bytes from one number of a variable to the next."""
@@ -76,6 +80,7 @@ def block_order(definition: Definition, schedule: Schedule) -> tuple[Axis, ...]:
     ]
     block = {a.variable: _span(a, schedule) for a in definition.axes}
     block |= {a.variable: _extent(a) for a in definition.reduced}
+    block |= {a.variable: size for a, size in schedule.pieces}
     touched = {
         frozenset(inside): [
             o.bytes(block | {a.variable: _extent(a) for a in inside}) for o in operands
@@ -126,7 +131,7 @@ def _cost(
         level = next((k for k, each in enumerate(inside) if sum(each) <= size), len(order))
         turns = math.prod(trips[a] for a in order[:level])
         for operand, each in zip(operands, inside[level], strict=True):
-            shared = level > 0 and not _moves(operand, order[level - 1])
+            shared = level > 0 and not operand.moves(order[level - 1].variable)
             total += price * each * turns / (trips[order[level - 1]] if shared else 1)
     everything = touched[frozenset(order)]
     size, price = CACHES[-1]
@@ -137,32 +142,75 @@ def _cost(
     )
 
 
-def _moves(operand: _Operand, axis: Axis) -> bool:
-    return any(axis.variable in i.variables for i in operand.indices)
+def pieces(definition: Definition, schedule: Schedule) -> tuple[tuple[Axis, int], ...]:
+    """How many numbers of which summed axes a contraction adds at a time, while partial sums wait
+    in the result; () if it adds all at once.
+    """
+    (output, *others) = definition.outputs
+    plain = isinstance(output.value, Read) and output.value.buffer.name == ACCUMULATOR.name
+    if not definition.is_contraction or others or not plain:
+        return ()
+    if schedule.vector in definition.reduced:
+        return ()
+    if len(definition.reduced) == 1:
+        return _few_pages(definition)
+    return () if any(b.batch_last for b in definition.buffers) else _near(definition, schedule)
 
 
-def pieces(definition: Definition, schedule: Schedule) -> int:
-    """In how many pieces to take the sums of a contraction; partial sums wait in the result.
-
-    A sum along which every read is on another page (down a column of a wide matrix) goes through
+def _few_pages(definition: Definition) -> tuple[tuple[Axis, int], ...]:
+    """A sum along which every read is on another page (down a column of a wide matrix) goes through
     few pages at a time, so that their lines are read one after the other and their addresses are
     known.
     """
-    if not definition.is_contraction or len(definition.reduced) != 1:
-        return 1
     (summed,) = definition.reduced
-    (output, *others) = definition.outputs
-    plain = isinstance(output.value, Read) and output.value.buffer.name == ACCUMULATOR.name
-    if others or not plain or summed == schedule.vector or not isinstance(summed.extent, int):
-        return 1
     assert definition.term is not None
+    if not isinstance(summed.extent, int) or summed.extent <= FEW_PAGES:
+        return ()
     steps = [
         abs(fixed.coefficient(summed.variable)) * r.buffer.dtype.itemsize
         for r in reads(definition.term)
         for fixed, padded in [r.buffer.offset(r.indices)]
         if not padded.terms
     ]
-    if max(steps, default=0) < PAGE or summed.extent <= FEW_PAGES:
-        return 1
+    if max(steps, default=0) < PAGE:
+        return ()
     size = max(d for d in range(1, 2 * FEW_PAGES + 1) if summed.extent % d == 0)
-    return summed.extent // size if size >= FEW_PAGES // 2 else 1
+    return ((summed, size),) if size >= FEW_PAGES // 2 else ()
+
+
+def _near(definition: Definition, schedule: Schedule) -> tuple[tuple[Axis, int], ...]:
+    """Sums over more than a cache holds, for few results (the gradient of a first layer's
+    weights): all blocks go through a few rows of one image before the next rows are read.
+
+    Worth it if what blocks read again and again from behind the cache is much more than the partial
+    sums that come and go instead.
+    """
+    samples, rows = definition.reduced[:2]
+    if not samples.is_batch or not isinstance(rows.extent, int):
+        return ()
+    assert definition.term is not None
+    (output,) = definition.outputs
+    operands = [_Operand(r.buffer, r.indices) for r in reads(definition.term)]
+    whole = {a.variable: _extent(a) for a in (*definition.axes, *definition.reduced)}
+    cache, _ = CACHES[-1]
+    one = whole | {samples.variable: 1}
+    sizes = [
+        d
+        for d in range(1, rows.extent + 1)
+        if rows.extent % d == 0
+        and sum(o.bytes(one | {rows.variable: d}) for o in operands) <= cache
+    ]
+    if not sizes:
+        return ()
+    results = _Operand(output.buffer, output.indices).bytes(whole)
+    steps = sizes[-1] * math.prod(_extent(a) for a in definition.reduced[2:])
+    if steps < FEW_STEPS and results > 2 * cache:
+        return ()
+    count = USUAL_BATCH * rows.extent // sizes[-1]
+    once = sum(o.bytes(whole) for o in operands)
+    partial = 2 * count * results
+    trips = {a.variable: _trips(a, schedule) for a in definition.axes}
+    again = sum(
+        o.bytes(whole) * math.prod(t for v, t in trips.items() if not o.moves(v)) for o in operands
+    )
+    return ((samples, 1), (rows, sizes[-1])) if again > MUCH_MORE * (once + partial) else ()

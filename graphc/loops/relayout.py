@@ -2,12 +2,15 @@
 
 batch_first <-> batch_last: for features by lanes: for samples by lanes: transpose
 to or from blocks: for all other axes: for neighbours in the source by lanes: transpose
+
+Padding is done on the way: what lies inside is copied so, and zeros are stored around it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
@@ -19,11 +22,13 @@ from graphc.loops.language import (
     PADDED,
     Buffer,
     Kernel,
+    Literal,
     Read,
     Statement,
     Stride,
     Transpose,
     loop,
+    substitute,
 )
 from graphc.loops.schedule import Machine
 from graphc.loops.tasks import spread
@@ -113,6 +118,54 @@ def tiles(definition: Definition, machine: Machine) -> tuple[Statement, ...] | N
         _nest(definition, read, rows, columns, row, column, lanes)
         for row in _cuts(_extent(rows), lanes)
         for column in _cuts(_extent(columns), lanes)
+    )
+
+
+def split_padding(definition: Definition) -> tuple[Definition, ...] | None:
+    """A padded copy as a copy of what is inside, then boxes of zeros around it; None if it is none.
+
+    for y < 6: out[y] = in[y - 1] if inside  ->  for y < 4: out[y + 1] = in[y]; out[0] = out[5] = 0
+    """
+    if definition.combine is not None or len(definition.outputs) != 1:
+        return None
+    (output,) = definition.outputs
+    read = output.value
+    if not isinstance(read, Read) or not read.bounds:
+        return None
+    around: list[Definition] = []
+    inside = replace(definition, outputs=(replace(output, value=replace(read, bounds=())),))
+    zero = Literal(0.0 if read.dtype.is_float else 0, read.dtype)
+    outside = replace(definition, outputs=(replace(output, value=zero),))
+    for bound in read.bounds:
+        axis = next((a for a in inside.axes if bound.value.without(a.variable).is_constant), None)
+        if axis is None or axis.is_batch or bound.value.coefficient(axis.variable) != 1:
+            return None
+        extent = _extent(axis)
+        low = max(bound.low - bound.value.constant, 0)
+        high = extent if bound.high is None else min(bound.high - bound.value.constant, extent)
+        if not low < high:
+            return None
+        around += [
+            _only(outside, axis, *part) for part in ((0, low), (high, extent)) if part[0] < part[1]
+        ]
+        inside, outside = _only(inside, axis, low, high), _only(outside, axis, low, high)
+    return inside, *around
+
+
+def _only(definition: Definition, axis: Axis, low: int, high: int) -> Definition:
+    """A definition's part from `low` to `high` along an axis."""
+    if high - low == _extent(axis):
+        return definition
+    (output,) = definition.outputs
+    part = Variable(axis.variable.name, high - low)
+    place = {axis.variable: index(part) + low if high - low > 1 else index(low)}
+    value = substitute(output.value, place)
+    indices = tuple(i.substitute(place) for i in output.indices)
+    axes = tuple(Axis(part, high - low) if a == axis else a for a in definition.axes)
+    return replace(
+        definition,
+        axes=tuple(a for a in axes if a.extent != 1),
+        outputs=(replace(output, indices=indices, value=value),),
     )
 
 

@@ -3,7 +3,8 @@ loops stand.
 
 One cost model serves every kernel. A register block of T accumulators costs max(T/2, 4, L/2) + L/8
 + 1 cycles a step: two fused multiply-adds or loads a cycle, a latency of four, loads that do not
-overlap, one for the loop; L counts the loads of the block. Blocks that leave fewer than
+overlap, one for the loop; L counts the loads of the block. A cache line that a step needs and
+that the first cache no longer holds costs a quarter of a cycle. Blocks that leave fewer than
 `ENOUGH_TASKS` tasks for the threads cost more. The vector axis is the one along which reads and
 writes are contiguous or constant. Figures and sources: docs/kernels.md.
 """
@@ -11,13 +12,13 @@ writes are contiguous or constant. Figures and sources: docs/kernels.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from graphc.ir.index import Index, Variable
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
-from graphc.loops.language import Buffer, Expression, Scalar, reads
+from graphc.loops.language import Buffer, Expression, Scalar, parts, reads
 from graphc.ops.op import Bound
 
 LARGE_BATCH = 64
@@ -27,16 +28,20 @@ WIDTHS = (1, 2, 3, 4, 6, 8)
 PLAIN_BLOCK = 4
 ENOUGH_TASKS = 6
 SAMPLES_OF_A_BLOCK = 4
+LINE = 64
+FIRST_CACHE = 24 << 10  # bytes of it that a block's operand may fill
+LINE_COST = 0.25
 
 
 @dataclass(frozen=True)
 class Machine:
     """What the schedules need to know of a processor: bytes of a vector register and how many
-    there are.
+    there are; whether one instruction multiplies pairs of bf16 and adds them to f32.
     """
 
     vector_bytes: int
     registers: int
+    pairs: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Elements of a vector."""
@@ -49,7 +54,8 @@ class Schedule:
 
     vector: the axis that runs in lanes (None: scalar code). vectors: how many vectors of it a
     block holds. tiles: block extents of other output axes. order: the output axes, outermost loop
-    first; () leaves them as they come. pieces: in how many the sums are taken.
+    first; () leaves them as they come. pieces: how many numbers of which summed axes are added at a
+    time, before partial sums wait in the result.
     """
 
     vector: Axis | None
@@ -57,7 +63,7 @@ class Schedule:
     vectors: int
     tiles: tuple[tuple[Axis, int], ...]
     order: tuple[Axis, ...] = ()
-    pieces: int = 1
+    pieces: tuple[tuple[Axis, int], ...] = ()
 
     def tile(self, axis: Axis) -> int:
         """The block extent along an output axis."""
@@ -72,8 +78,8 @@ class Schedule:
             if self.vectors > 1
             else (f"{self.lanes} {self.vector.variable}")
         )
-        sums = [f"sums in {self.pieces} pieces"] if self.pieces > 1 else []
-        return ", ".join(["block " + " x ".join([*block, vector]), *sums])
+        sums = " x ".join(f"{size} {a.variable}" for a, size in self.pieces)
+        return "block " + " x ".join([*block, vector]) + (f", sums of {sums}" if sums else "")
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,17 @@ class _Access:
     def variables(self) -> frozenset[Variable]:
         return frozenset(v for i in self.indices for v in i.variables)
 
+    @cached_property
+    def _strides(self) -> dict[Variable, int | None]:
+        return {}
+
     def lane_stride(self, variable: Variable) -> int | None:
         """Elements from lane to lane; None if it is not a fixed number."""
+        if variable not in self._strides:
+            self._strides[variable] = self._lane_stride(variable)
+        return self._strides[variable]
+
+    def _lane_stride(self, variable: Variable) -> int | None:
         if any(not i.is_linear_in(variable) for i in self.indices):
             return None
         if any(not b.value.is_linear_in(variable) for b in self.bounds):
@@ -104,15 +119,43 @@ class _Access:
         return {0: 0.5, 1: 1.0}.get(GATHER_COST if stride is None else stride, GATHER_COST)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """What blocks fetch from behind the first cache. summed: the axes of the sum, innermost last;
+    none if it is not asked about.
+    """
+
+    lanes: int
+    summed: tuple[Axis, ...]
+
+    def far_lines(self, access: _Access, spans: Mapping[Axis, int]) -> float:
+        """Cache lines a step that a block reads through `access`, if it reads more in all than the
+        first cache holds.
+        """
+        if not self.summed:
+            return 0.0
+        size = access.buffer.dtype.itemsize
+        lines = math.prod(self._lines(access, axis, count, size) for axis, count in spans.items())
+        inner = access.lane_stride(self.summed[-1].variable)
+        if inner is not None:
+            lines *= min(1.0, abs(inner) * size / LINE)
+        steps = math.prod(_assumed(a, False) for a in self.summed if a.variable in access.variables)
+        return lines if lines * steps * LINE > FIRST_CACHE else 0.0
+
+    def _lines(self, access: _Access, axis: Axis, count: int, size: int) -> float:
+        """How many lines `count` numbers of an axis lie in."""
+        stride = access.lane_stride(axis.variable)
+        reach = count * size * (LINE if stride is None else abs(stride))
+        return max(1.0, min(count, reach / LINE))
+
+
 def choose(definition: Definition, machine: Machine) -> Schedule:
     """The schedule with the least estimated time."""
     inner = _accesses([definition.term]) if definition.term is not None else []
     values = [o.value for o in definition.outputs]
     outer = [a for a in _accesses(values) if a.buffer.name != ACCUMULATOR.name]
     stores = [_Access(o.buffer, o.indices) for o in definition.outputs]
-    widest = max(
-        b.dtype.itemsize for b in (*definition.inputs, *(o.buffer for o in definition.outputs))
-    )
+    widest = max(b.dtype.itemsize for b in definition.buffers)
     lanes = machine.lanes(8 if widest == 8 and _computes_in_doubles(definition) else 4)
     guarded = guard_variables(definition)
     vector = _vector_axis(definition, inner, outer, stores, lanes, guarded)
@@ -147,16 +190,10 @@ def _accesses(expressions: Iterable[Expression]) -> list[_Access]:
     return list(found)
 
 
-def _within(e: Expression) -> list[tuple[Bound, ...]]:
-    found, stack, seen = [], [e], set()
-    while stack:
-        e = stack.pop()
-        if isinstance(e, Scalar) and id(e) not in seen:
-            seen.add(id(e))
-            if e.function == "within":
-                found.append(e.bounds)
-            stack.extend(e.arguments)
-    return found
+def _within(expression: Expression) -> list[tuple[Bound, ...]]:
+    """The conditions that are part of a value."""
+    scalars = (e for e in parts(expression) if isinstance(e, Scalar))
+    return [e.bounds for e in scalars if e.function == "within"]
 
 
 def _assumed(axis: Axis, last: bool) -> int:
@@ -174,7 +211,7 @@ def _vector_axis(
     lanes: int,
     guarded: frozenset[Variable],
 ) -> Axis | None:
-    last = any(b.batch_last for b in (*definition.inputs, *(o.buffer for o in definition.outputs)))
+    last = any(b.batch_last for b in definition.buffers)
     steps = math.prod(_assumed(a, last) for a in definition.reduced)
     best: tuple[float, Axis] | None = None
     for axis in (*definition.axes, *definition.reduced):
@@ -229,13 +266,18 @@ def _block(
     # The block's cost depends on which axes a read moves along, not on the axis itself: among
     # equals, the one whose steps are the shortest wins.
     reused.sort(key=lambda a: _shortest_step(a, inner))
+    memory = _Memory(lanes, definition.reduced if definition.is_contraction and not last else ())
     best: tuple[float, int, tuple[tuple[Axis, int], ...]] | None = None
     for first in range(max(1, len(reused))):
         for second in range(first + 1, max(2, len(reused) + 1)):
             pair = [reused[k] for k in (first, second) if k < len(reused)]
             for width in widths:
-                for tiles in _products(pair):
-                    cost = _block_cost(inner, pair, tiles, vector, width, count, limit, in_lanes)
+                # Among equal blocks of a contraction the one that is long along the first axis; to
+                # lanes of samples all axes are alike.
+                for tiles in sorted(_products(pair), reverse=bool(memory.summed)):
+                    cost = _block_cost(
+                        inner, pair, tiles, vector, width, count, limit, in_lanes, memory
+                    )
                     if cost is not None:
                         spread = max(1.0, tasks / (math.prod(tiles) * width))
                         cost /= math.prod(map(_blocked_extent, pair)) * min(spread, ENOUGH_TASKS)
@@ -273,6 +315,7 @@ def _block_cost(
     count: int,
     registers: int,
     in_lanes: bool,
+    memory: _Memory,
 ) -> float | None:
     """Cycles per output element along the blocked axes, edges included; None if the block does
     not fit.
@@ -283,7 +326,7 @@ def _block_cost(
     for sizes, times in _regions(axes, tiles):
         for w, blocks in ((width, count // width), (count % width, 1 if count % width else 0)):
             if blocks:
-                total += times * blocks * _step(inner, axes, sizes, vector, w)
+                total += times * blocks * _step(inner, axes, sizes, vector, w, memory)
     return total
 
 
@@ -311,11 +354,18 @@ def _loads(
 
 
 def _step(
-    inner: Sequence[_Access], axes: Sequence[Axis], sizes: tuple[int, ...], vector: Axis, width: int
+    inner: Sequence[_Access],
+    axes: Sequence[Axis],
+    sizes: tuple[int, ...],
+    vector: Axis,
+    width: int,
+    memory: _Memory,
 ) -> float:
     block = math.prod(sizes) * width
     loads = sum(_loads(a, axes, sizes, vector, width) for a in inner)
-    return max(block / 2, 4.0, loads / 2) + loads / 8 + 1.0
+    spans = dict(zip(axes, sizes, strict=True)) | {vector: width * memory.lanes}
+    far = sum(memory.far_lines(a, spans) for a in inner)
+    return max(block / 2, 4.0, loads / 2) + loads / 8 + 1.0 + far * LINE_COST
 
 
 def _fits(

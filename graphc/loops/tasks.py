@@ -14,6 +14,7 @@ from graphc.loops.language import (
     Allocate,
     Expression,
     For,
+    Prefetch,
     Statement,
     Store,
     loop,
@@ -78,6 +79,8 @@ def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Sta
     def visit(s: Statement) -> Statement:
         if isinstance(s, Store | Accumulate):
             return replace(s, indices=indices(s.indices), value=expression(s.value))
+        if isinstance(s, Prefetch):
+            return replace(s, indices=indices(s.indices))
         if isinstance(s, Allocate):
             return replace(s, body=tuple(map(visit, s.body)))
         if isinstance(s, For):

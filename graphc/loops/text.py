@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
 from graphc.ir.index import Index
 from graphc.loops.language import (
     Accumulate,
@@ -12,9 +15,12 @@ from graphc.loops.language import (
     Lanes,
     Literal,
     Position,
+    Prefetch,
     Read,
+    Scalar,
     Statement,
     Store,
+    parts,
 )
 
 _SIGNS = {
@@ -41,9 +47,11 @@ def kernel_text(kernel: Kernel) -> str:
         shape = ",".join(map(str, buffer.shape))
         way = "out" if buffer in kernel.written else "in "
         lines.append(f"  {way} {buffer.name}: {buffer.dtype}[{shape}]")
-    for statement in kernel.body:
-        lines.extend(_statement(statement, "  "))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_statements(kernel.body, "  ")])
+
+
+def _statements(body: Iterable[Statement], indent: str) -> list[str]:
+    return [line for s in body for line in _statement(s, indent)]
 
 
 def _statement(s: Statement, indent: str) -> list[str]:
@@ -52,18 +60,25 @@ def _statement(s: Statement, indent: str) -> list[str]:
     if isinstance(s, Allocate):
         shape = ",".join(map(str, s.buffer.shape))
         lines = [f"{indent}local {s.buffer.name}: {s.buffer.dtype}[{shape}]"]
-        return lines + [line for inner in s.body for line in _statement(inner, indent)]
-    if isinstance(s, Store):
-        return [f"{indent}{_place(s.buffer.name, s.indices)} = {expression_text(s.value)}"]
-    if isinstance(s, Accumulate):
-        target = _place(s.buffer.name, s.indices)
-        value = expression_text(s.value)
-        if s.combine in ("sum", "fma"):
-            return [f"{indent}{target} += {value}"]
-        return [f"{indent}{target} = {s.combine}({target}, {value})"]
+        return lines + _statements(s.body, indent)
+    if isinstance(s, Store | Accumulate):
+        names = _shared(s.value)
+        lines = [f"{indent}{name} = {_written(e, names)}" for e, name in names.items()]
+        return [*lines, indent + _assigned(s, names)]
+    if isinstance(s, Prefetch):
+        return [f"{indent}prefetch {_place(s.buffer.name, s.indices)}"]
     target = _place(s.target.name, s.target_place)
     source = _place(s.source.name, s.source_place)
     return [f"{indent}transpose {s.rows} x {s.columns}: {target} <- {source}"]
+
+
+def _assigned(s: Store | Accumulate, names: Names) -> str:
+    target, value = _place(s.buffer.name, s.indices), _expression(s.value, names)
+    if isinstance(s, Store):
+        return f"{target} = {value}"
+    if s.combine in ("sum", "fma", "dot"):
+        return f"{target} += {value}"
+    return f"{target} = {s.combine}({target}, {value})"
 
 
 def _for(s: For, indent: str) -> list[str]:
@@ -73,18 +88,48 @@ def _for(s: For, indent: str) -> list[str]:
     high = highs[0] if len(highs) == 1 else f"min({', '.join(highs)})"
     word = {"serial": "for", "parallel": "parallel", "unroll": "unroll", "vector": "vector"}[s.mode]
     head = f"{indent}{word} {s.variable} in {low}..{high}:"
-    single = len(s.body) == 1 and not isinstance(s.body[0], For | Allocate)
-    if single:
-        return [f"{head} {_statement(s.body[0], '')[0]}"]
-    return [head] + [line for inner in s.body for line in _statement(inner, indent + "  ")]
+    lines = _statements(s.body, indent + "  ")
+    if len(lines) == 1 and not isinstance(s.body[0], For):
+        return [f"{head} {lines[0].strip()}"]
+    return [head, *lines]
 
 
 def _place(name: str, indices: tuple[Index, ...]) -> str:
     return f"{name}[{', '.join(map(str, indices))}]"
 
 
-def expression_text(e: Expression) -> str:
-    """An expression as one line."""
+Names = Mapping[Scalar, str]  # of the parts that have a line of their own
+
+
+def _shared(value: Expression) -> dict[Scalar, str]:
+    """What is computed once and used several times, in order, and what it is called: written out
+    at each use, the text of a random number would be longer than any screen.
+    """
+    uses = Counter(a for e in parts(value) if isinstance(e, Scalar) for a in e.arguments)
+    found: dict[Scalar, str] = {}
+    done: set[Expression] = set()
+    stack = [value]
+    while stack:
+        e = stack[-1]
+        waiting = [a for a in e.arguments if a not in done] if isinstance(e, Scalar) else []
+        if waiting:
+            stack += waiting
+            continue
+        stack.pop()
+        if isinstance(e, Scalar) and uses[e] > 1 and e not in done:
+            found[e] = f"v{len(found)}"
+        done.add(e)
+    return found
+
+
+def _expression(e: Expression, names: Names) -> str:
+    """An expression as one line; parts that have a name by it."""
+    if isinstance(e, Scalar) and e in names:
+        return names[e]
+    return _written(e, names)
+
+
+def _written(e: Expression, names: Names) -> str:
     if isinstance(e, Literal):
         return str(e.value)
     if isinstance(e, Read):
@@ -96,7 +141,7 @@ def expression_text(e: Expression) -> str:
         return f"{e.combine}_of_lanes({_place(e.buffer.name, e.indices)})"
     if e.function == "within":
         return f"({' and '.join(map(str, e.bounds))})"
-    arguments = [expression_text(a) for a in e.arguments]
+    arguments = [_expression(a, names) for a in e.arguments]
     if e.function in _SIGNS:
         return f"({arguments[0]} {_SIGNS[e.function]} {arguments[1]})"
     if e.function == "cast":

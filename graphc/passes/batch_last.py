@@ -15,17 +15,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ir.index import Variable, index
-from graphc.ir.layouts import blocked_axes
+from graphc.ir.layouts import BATCH_PADDING, blocked_axes
 from graphc.ir.node import Node, remake
 from graphc.ir.types import Batch, TensorType
-from graphc.ops.op import op_of
+from graphc.ops.op import family_of, op_of
 from graphc.ops.views import relayout, transpose
 from graphc.passes.base import Pass
+from graphc.passes.block_channels import CONVOLUTIONS, results_of, weights_of
 
 FEW_TERMS = 16
 FEW_LANES = 16
+MOVED = 20  # multiply-adds in the time in which a number is read and written elsewhere
+WORTH = 1.25
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,59 @@ class BatchLast(Pass):
     def run(self, graph: Graph) -> Graph:
         if any(
             isinstance(n.type, TensorType) and blocked_axes(n.tensor.layout) for n in graph.nodes
-        ):
+        ) or _rows_pay(graph):
             return graph
         new: dict[Node, Node] = {}
         for node in graph.nodes:
             if node.op.name == "input":
-                has_batch = node.tensor.batch_axis is not None
-                new[node] = relayout(node, layout="batch_last") if has_batch else node
-                continue
-            new[node] = _short_sum(remake(node, tuple(new[i] for i in node.inputs)))
-        outputs = []
-        for output in graph.outputs:
-            found = new[output]
-            has_batch = found.tensor.batch_axis is not None
-            outputs.append(relayout(found, layout="batch_first") if has_batch else found)
+                new[node] = _stored(node, "batch_last")
+            else:
+                with written_at(node.location, node.origin):
+                    new[node] = _short_sum(remake(node, tuple(new[i] for i in node.inputs)))
+        outputs = [_stored(new[o], "batch_first") for o in graph.outputs]
         return Graph(graph.name, graph.inputs, outputs, graph.donations)
+
+
+def _stored(node: Node, layout: str) -> Node:
+    """`node` in another layout, if it has a batch."""
+    if node.tensor.batch_axis is None:
+        return node
+    with written_at(node.location, node.origin):
+        return relayout(node, layout=layout)
+
+
+def _rows_pay(graph: Graph) -> bool:
+    """Whether lanes along rows of pixels lose less at the ends of rows, and by copies to pad
+    images, than it costs to put samples side by side and back: a narrow convolution on its own.
+    """
+    convolutions = [n for n in graph.nodes if n.op.name in CONVOLUTIONS]
+    others = {family_of(n) for n in graph.nodes} - {"input", "elementwise", "create", "contraction"}
+    products = [n for n in graph.nodes if family_of(n) == "contraction"]
+    if others or not convolutions or len(products) > len(convolutions):
+        return False
+    if any(
+        n.attrs["stride"] != (1, 1) or weights_of(n).tensor.shape[2:] == (1, 1)
+        for n in convolutions
+    ):
+        return False
+    ends = [n.tensor for n in (*graph.inputs, *graph.outputs) if n.tensor.batch_axis is not None]
+    padded = [
+        n.inputs[0].tensor
+        for n in convolutions
+        if any(n.attrs["padding"]) or n.op.name == "conv2d_input_grad"
+    ]
+    lost = sum(map(_lost_at_ends, convolutions))
+    along_rows = lost + MOVED * sum(t.count(1) for t in padded)
+    return MOVED * sum(t.count(1) for t in ends) > WORTH * along_rows
+
+
+def _lost_at_ends(convolution: Node) -> float:
+    """Multiply-adds of a sample that lanes beyond the ends of rows do for nothing."""
+    weights, images = weights_of(convolution).tensor, results_of(convolution).tensor
+    row = (images if convolution.op.name == "conv2d_weight_grad" else convolution.tensor).shape[3]
+    assert isinstance(row, int)
+    work = images.count(1) * math.prod(d for d in weights.shape[1:] if isinstance(d, int))
+    return work * (-(-row // BATCH_PADDING) * BATCH_PADDING / row - 1)
 
 
 def _short_sum(node: Node) -> Node:

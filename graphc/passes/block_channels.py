@@ -15,11 +15,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import BLOCK, ROW_MAJOR
 from graphc.ir.node import Node, remake
-from graphc.ir.types import Batch, TensorType
+from graphc.ir.types import Batch, DType, TensorType
+from graphc.ops.elementwise import cast
 from graphc.ops.op import family_of, op_of
 from graphc.ops.views import relayout
 from graphc.passes.base import Pass
@@ -51,8 +53,12 @@ class BlockChannels(Pass):
             if node.op.name == "input":
                 new[node] = node
             else:
-                new[node] = remake(node, _operands(node, tuple(new[i] for i in node.inputs)))
-        outputs = [_stored(new[o], o.tensor.layout) for o in graph.outputs]
+                with written_at(node.location, node.origin):
+                    new[node] = remake(node, _operands(node, tuple(new[i] for i in node.inputs)))
+        outputs = []
+        for output in graph.outputs:
+            with written_at(output.location, output.origin):
+                outputs.append(_stored(new[output], output.tensor.layout))
         return Graph(graph.name, graph.inputs, outputs, graph.donations)
 
 
@@ -66,7 +72,7 @@ def is_wide(graph: Graph, maps: int) -> bool:
             return True
         if node.op.name not in CONVOLUTIONS:
             continue
-        weights, results = _weights(node).tensor, _results(node).tensor
+        weights, results = weights_of(node).tensor, results_of(node).tensor
         work = results.count() * math.prod(weights.shape[1:])  # type: ignore[arg-type]
         total += work
         wide += work if _in_blocks(node) and int(weights.shape[0]) >= maps else 0  # type: ignore[arg-type]
@@ -75,7 +81,7 @@ def is_wide(graph: Graph, maps: int) -> bool:
 
 def _in_blocks(node: Node) -> bool:
     """Whether a convolution, or a gradient of one, runs in lanes of maps or channels."""
-    maps, channels = _weights(node).tensor.shape[:2]
+    maps, channels = weights_of(node).tensor.shape[:2]
     groups = node.attrs["groups"]
     assert isinstance(maps, int) and isinstance(channels, int)
     if maps % BLOCK:
@@ -86,12 +92,12 @@ def _in_blocks(node: Node) -> bool:
     return each == channels == 1 or (each % BLOCK == 0 and channels % BLOCK == 0)
 
 
-def _weights(node: Node) -> Node:
+def weights_of(node: Node) -> Node:
     """The weights of a convolution or of a gradient of one; their gradient has their type."""
     return node if node.op.name == "conv2d_weight_grad" else node.inputs[1]
 
 
-def _results(node: Node) -> Node:
+def results_of(node: Node) -> Node:
     """The results of a convolution; their gradient has their type."""
     places = {"conv2d_input_grad": 0, "conv2d_weight_grad": 1}
     return node.inputs[places[node.op.name]] if node.op.name in places else node
@@ -132,7 +138,11 @@ def _on_blocks(weights: Node) -> Node:
 
 
 def _stored(node: Node, *preferred: str) -> Node:
-    """`node` stored in the first of the layouts that fits it, else row-major."""
+    """`node` stored in the first of the layouts that fits it, else row-major. Numbers are moved
+    before they are rounded to bf16: then a vector moves whole registers.
+    """
+    if node.op.name == "cast" and node.tensor.dtype is DType.bf16:
+        return cast(_stored(node.inputs[0], *preferred), dtype=DType.bf16)
     if not isinstance(node.type, TensorType) or node.tensor.layout == "batch_last":
         return node
     for layout in preferred:

@@ -17,10 +17,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.base.errors import InternalError
+from graphc.base.source import Source, written_at
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
+from graphc.ir.types import DType, TensorType
 from graphc.ops.op import additions_of, extent_product, family_of, op_of
 from graphc.ops.structure import get
 from graphc.passes.base import Pass
@@ -28,6 +30,7 @@ from graphc.passes.base import Pass
 LARGEST_GROUP = 64
 MOST_RESULTS = 4
 MANY_READS = 16
+SEVERAL_READS = 4
 USUAL_BATCH = 16
 COSTLY = 4  # additions an element: as much as a division
 HEROES = ("reduction", "contraction", "tile")
@@ -100,6 +103,8 @@ class _Fuser:
             return True
         if family_of(node) == "create" and not node.inputs:
             return any(family_of(u) in ("alias", "structure") for u in users)
+        if len(users) > 1 and any(_is_rounding(u) for u in users):
+            return True  # rounded for a product, and read as it is
         if _changes_blocks(node) or any(self._reads_whole(u, node) for u in users):
             return True
         if self._ends_epilogue(node):
@@ -117,7 +122,9 @@ class _Fuser:
             return not self._is_plain_view(node)
         if family != "view":
             return False
-        if _changes_blocks(user) or (user.op.name != "pad" and self._feeds_contraction(user)):
+        if _changes_blocks(user):
+            return not self._is_plain_view(node) and not self._is_ring_of_zeros(node)
+        if user.op.name != "pad" and self._feeds_contraction(user):
             return not self._is_plain_view(node)
         return self._repeats(user, node) and self._is_costly(node)
 
@@ -169,6 +176,15 @@ class _Fuser:
             or self._is_plain_view(source)
         )
 
+    def _is_ring_of_zeros(self, node: Node) -> bool:
+        """Whether `node` puts zeros around what is in memory: a copy does so on its way."""
+        if node.op.name != "pad" or any(node.attrs["interior"]) or node.attrs["value"]:
+            return False
+        if node.tensor.dtype.itemsize < 4:
+            return False
+        source = node.inputs[0]
+        return family_of(source) in ("input", "alias") or source in self.stored
+
     def _overlaps(self, reduction: Node) -> bool:
         """Whether a window reduction reads elements more than once."""
         attrs = reduction.attrs
@@ -177,13 +193,29 @@ class _Fuser:
         return any(w > s for w, s in zip(attrs["window"], attrs["stride"], strict=True))
 
     def _rereads(self, reduction: Node, node: Node) -> bool:
-        """Whether a reduction reads each element of `node` many times, or a costly one twice."""
+        """Whether a reduction reads each element of `node` many times, or twice one that costs
+        arithmetic or reads of its own.
+        """
         op = op_of(reduction)
         assert op.domain is not None
         domain = op.domain(tuple(i.tensor for i in reduction.inputs), reduction.attrs)
         steps = reduction.tensor.count(USUAL_BATCH) * extent_product(domain, USUAL_BATCH)
         times = steps / max(node.tensor.count(USUAL_BATCH), 1)
-        return times >= MANY_READS or (times > 1 and self._is_costly(node))
+        if times >= MANY_READS:
+            return True
+        return times > 1 and (self._is_costly(node) or self._reads_for(node) >= SEVERAL_READS)
+
+    def _reads_for(self, node: Node) -> int:
+        """How many elements are read for one of `node`, but for those of smaller tensors."""
+        size, found, stack = node.tensor.count(USUAL_BATCH), set[Node](), [node]
+        while stack:
+            current = stack.pop()
+            for source in current.inputs:
+                if source not in self.stored and family_of(source) not in ("input", "alias"):
+                    stack.append(source)
+                elif source.tensor.count(USUAL_BATCH) >= size:
+                    found.add(current if family_of(current) == "view" else source)
+        return len(found)
 
     def _repeats(self, view: Node, node: Node) -> bool:
         """Whether a view shows each element of `node` many times.
@@ -368,7 +400,8 @@ class _Fuser:
         sources = self._sources(members)
         stand_ins = {s: make_input(f"in{k}", new[s].tensor) for k, s in enumerate(sources)}
         copies: dict[Node, Node] = dict(stand_ins)
-        for node in self._inner_order(members, set(stand_ins)):
+        inside = self._inner_order(members, set(stand_ins))
+        for node in inside:
             copies[node] = remake(node, tuple(copies[i] for i in node.inputs))
         needed = [n for n in copies if n not in stand_ins]
         if len(needed) == 1 and len(results) == 1:
@@ -384,9 +417,11 @@ class _Fuser:
             {"body": body},
             location=first.location,
             origin=first.origin,
+            sources=_sources(inside),
         )
         for k, result in enumerate(results):
-            new[result] = node if len(results) == 1 else get(node, k)
+            with written_at(result.location, result.origin):
+                new[result] = node if len(results) == 1 else get(node, k)
 
     def _inner_order(self, members: list[Node], stops: set[Node]) -> list[Node]:
         """The members and what they compute in place, each after its inputs."""
@@ -403,6 +438,17 @@ class _Fuser:
                 stack.append((node, True))
                 stack.extend((i, False) for i in reversed(node.inputs))
         return list(done)
+
+
+def _sources(nodes: list[Node]) -> tuple[Source, ...]:
+    """Where `nodes` were written: what needs a kernel first, numbers made up only if alone."""
+    made = [n for n in nodes if family_of(n) != "create"] or nodes
+    by_weight = sorted(made, key=lambda n: family_of(n) not in HEROES)
+    return tuple(dict.fromkeys(source for n in by_weight for source in n.sources))
+
+
+def _is_rounding(node: Node) -> bool:
+    return isinstance(node.type, TensorType) and node.type.dtype is DType.bf16
 
 
 def _changes_blocks(node: Node) -> bool:

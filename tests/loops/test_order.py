@@ -34,6 +34,11 @@ def names(text: str, machine: Machine) -> list[str]:
     return [a.variable.name for a in block_order(definition, schedule)]
 
 
+def in_pieces(text: str) -> dict[str, int]:
+    definition, schedule = scheduled(text, MACHINES[0])
+    return {axis.variable.name: size for axis, size in pieces(definition, schedule)}
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_many_weights_stay_while_the_pixels_of_a_small_image_pass(machine: Machine) -> None:
     order = names(convolution(512, 14), machine)
@@ -60,8 +65,43 @@ def test_lanes_of_samples_leave_the_order_as_it_is() -> None:
 def test_sums_down_wide_columns_are_taken_in_pieces() -> None:
     wide = "%x: f32[N,4096], %w: f32[4096,1100]) { %y = matmul(%x, %w) : f32[N,1100]"
     narrow = "%x: f32[N,4096], %w: f32[4096,100]) { %y = matmul(%x, %w) : f32[N,100]"
-    assert pieces(*scheduled(wide, MACHINES[0])) == 4096 // 32
-    assert pieces(*scheduled(narrow, MACHINES[0])) == 1
+    assert in_pieces(wide) == {"k": 32}
+    assert in_pieces(narrow) == {}
+
+
+def weight_gradient(channels: int, maps: int, side: int) -> str:
+    image, gradient = f"f32[N,{channels},{side + 10},{side + 10}]", f"f32[N,{maps},{side},{side}]"
+    return (
+        f"%x: {image}, %g: {gradient}{{blocked_1}}) {{ %y = conv2d_weight_grad(%x, %g) "
+        "{dilation=(1, 1), groups=1, padding=(0, 0, 0, 0), stride=(1, 1), window=(11, 11)} : "
+        f"f32[{maps},{channels},11,11]{{blocked_0}}"
+    )
+
+
+def test_gradients_of_few_weights_are_summed_some_rows_of_an_image_at_a_time() -> None:
+    assert in_pieces(weight_gradient(3, 96, 48)) == {"n": 1, "y": 24}
+
+
+def test_what_a_cache_holds_is_summed_at_once() -> None:
+    assert in_pieces(weight_gradient(3, 16, 8)) == {}
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_rows_add_up_to_the_same_bits_on_any_number_of_threads(n: int) -> None:
+    size, stored = "[N,3,58,58]", "f32[N,96,48,48]"
+    graph = gc.parse(
+        f"graph g(%x: f32{size}, %g: {stored}) {{ %y = conv2d_weight_grad(%x, %g) "
+        "{dilation=(1, 1), groups=1, padding=(0, 0, 0, 0), stride=(1, 1), window=(11, 11)} : "
+        "f32[96,3,11,11] return %y }"
+    )
+    generator = np.random.default_rng(n)
+    x = generator.standard_normal((n, 3, 58, 58)).astype("f")
+    g = generator.standard_normal((n, 96, 48, 48)).astype("f")
+    found = [gc.compile(graph, backend="llvm", threads=t)(x=x, g=g) for t in (1, 2, 3)]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (11, 11), (2, 3))
+    exact = np.einsum("ncyxrs,nkyx->kcrs", windows, g.astype("d"), optimize=True)
+    assert np.abs(found[0] - exact).max() < 1e-5 * np.abs(exact).max()
+    assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 18])

@@ -51,3 +51,27 @@ def test_blocks_are_exchanged_in_registers() -> None:
     kernels = [lower(n, Machine(64, 32)) for n in graph.nodes if n.op.name == "relayout"]
     assert [k.schedule for k in kernels] == ["tiles through registers"] * 3
     assert "transpose 16 x 16" in str(kernels[1])
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("dtype", ["f32", "i32"])
+@pytest.mark.parametrize("ring", [((1, 1), (1, 1)), ((0, 2), (3, 0)), ((0, 0), (2, 2))])
+def test_zeros_are_put_around_an_image_on_the_way_to_blocks(
+    ring: tuple[tuple[int, int], ...], dtype: str, n: int
+) -> None:
+    (top, bottom), (left, right) = ring
+    wide = f"{dtype}[N,32,{5 + top + bottom},{7 + left + right}]"
+    graph = gc.parse(
+        f"graph g(%x: {dtype}[N,32,5,7]) {{\n"
+        f"%p = pad(%x) {{high=(0, 0, {bottom}, {right}), interior=(0, 0, 0, 0), "
+        f"low=(0, 0, {top}, {left}), value={'0.0' if dtype == 'f32' else 0}}} : {wide}\n"
+        f"%y = relayout(%p) {{layout='blocked_1'}} : {wide}{{blocked_1}}\n"
+        f"%m = neg(%y) : {wide}{{blocked_1}}\n"
+        f"%z = relayout(%m) {{layout='batch_first'}} : {wide}\nreturn %z\n}}"
+    )
+    x = np.random.default_rng(n).integers(0, 1000, (n, 32, 5, 7))
+    run = gc.compile(graph, backend="llvm", threads=2)
+    found = run(x.astype(graph.inputs[0].tensor.dtype.numpy))
+    assert np.array_equal(-found, np.pad(x, ((0, 0), (0, 0), *ring)))
+    copies = [k for k in run.profiles()[0].kernels if "pad" in k.ops]
+    assert [k.schedule for k in copies] == ["tiles through registers"]
