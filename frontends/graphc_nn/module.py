@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, overload
 
 from graphc.base.errors import GraphcError
-from graphc.base.source import Location, user_location, written_at
+from graphc.base.source import Location, user_location
 from graphc.tracing.tensor import Tensor
-from graphc.tracing.trace import Owner
+from graphc.tracing.trace import Owner, inside
 
 LONGEST_NAME = 60
 
@@ -54,7 +54,7 @@ class Layer(Module):
                 node=short(self),
                 remedy="give arrays to gc.Model(network, ...).predict or to a compiled graph",
             )
-        with written_at(self.location):
+        with inside(self, self.location):
             try:
                 return self.apply(x)
             except GraphcError as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from graphc.base.errors import GraphcError
-from graphc.base.source import written_at
 from graphc.ops import pooling
 from graphc.tracing.tensor import Tensor, function
+from graphc.tracing.trace import inside
 from graphc_nn.arguments import Pair, arguments_text, number, pair, shown
 from graphc_nn.module import Module
 
@@ -34,7 +34,7 @@ class RoIMaxPool(Module):
 
     def __call__(self, features: Tensor, boxes: Tensor) -> Tensor:
         """Traced [B,C,H,W] and [N,5] -> [N,C,size...]."""
-        with written_at(self.location):
+        with inside(self, self.location):
             return _roi_max_pool(features, boxes, size=self.size, scale=self.scale)
 
     def __repr__(self) -> str:

@@ -9,12 +9,11 @@ import math
 from collections.abc import Callable, Iterator
 
 from graphc.base.errors import GraphcError
-from graphc.base.source import written_at
 from graphc.ir.types import Batch, DType
 from graphc.ops import contractions, views
 from graphc.ops.create import iota
 from graphc.tracing.tensor import Tensor, function
-from graphc.tracing.trace import Owner
+from graphc.tracing.trace import Owner, inside
 from graphc_nn import functional
 from graphc_nn.arguments import Pair, arguments_text, number, padding4, pair, shown, whole
 from graphc_nn.module import Layer, Module, layers_of, owners, short
@@ -236,15 +235,15 @@ class Residual(Module):
     def __call__(self, x: Tensor) -> Tensor:
         y = _inside(self.body, x, "body")
         across = x if self.shortcut is None else _inside(self.shortcut, x, "shortcut")
-        if y.type != across.type:
-            raise GraphcError(
-                f"Residual: the body gives {y.type}, the shortcut {across.type}",
-                node=short(self),
-                location=self.location,
-                remedy="give both the same shape: pad in the body, or put a Conv(features, 1, "
-                "stride) on the shortcut",
-            )
-        with written_at(self.location):
+        with inside(self, self.location):
+            if y.type != across.type:
+                raise GraphcError(
+                    f"Residual: the body gives {y.type}, the shortcut {across.type}",
+                    node=short(self),
+                    location=self.location,
+                    remedy="give both the same shape: pad in the body, or put a Conv(features, 1, "
+                    "stride) on the shortcut",
+                )
             return y + across
 
     def __repr__(self) -> str:
@@ -272,7 +271,7 @@ class Concat(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         found = [_inside(b, x, f"branch {k}") for k, b in enumerate(self.branches)]
-        with written_at(self.location):
+        with inside(self, self.location):
             return functional.concat(*found, axis=1)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 OWN_PACKAGES = frozenset({"graphc", "graphc_nn", "graphc_numpy", "graphc_llvm", "graphc_cuda"})
 NETWORKS = "graphc_nn.zoo"
@@ -22,29 +23,43 @@ ZOO = f"/{NETWORKS.replace('.', '/')}/"
 UNSPOKEN = re.compile(r"\.__(new|init|post_init|call)__$")
 PRIVATE = re.compile(r"<|(^|\.)_[^_]")
 LOADED = time.time()  # sources that are younger are not what runs
+Origin = object  # what a node is for: a text, or something that prints as one
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One line of a source file."""
+    """One line of a source file.
+
+    layer: the path of the layer that was written there ("features.3"), if it was one.
+    """
 
     file: str
     line: int
+    layer: str = ""
 
     def __str__(self) -> str:
         return f"{Path(self.file).name}:{self.line}"
 
 
-_override: ContextVar[tuple[Location | None, str | None]] = ContextVar(
+class Source(NamedTuple):
+    """The line at which something was written, and what it is for if it is not what is written
+    there: "gradient of conv2d", say.
+    """
+
+    location: Location | None
+    origin: Origin | None
+
+
+_override: ContextVar[tuple[Location | None, Origin | None]] = ContextVar(
     "written_at", default=(None, None)
 )
 
 
 @contextmanager
-def written_at(location: Location | None, origin: str | None = None) -> Iterator[None]:
+def written_at(location: Location | None, origin: Origin | None = None) -> Iterator[None]:
     """Nodes made inside are said to be written at `location`.
 
-    origin: what they are for, "gradient of conv2d", say.
+    origin: what they are for, "optimizer", say.
     """
     token = _override.set((location, origin))
     try:
@@ -53,7 +68,7 @@ def written_at(location: Location | None, origin: str | None = None) -> Iterator
         _override.reset(token)
 
 
-def origin() -> str | None:
+def origin() -> Origin | None:
     """What nodes are being made for, if anything said so."""
     return _override.get()[1]
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphc.base.display import Displayed
 from graphc.base.errors import GraphcError
 from graphc.ir.node import Attrs, Node, Operator, make, register
 from graphc.ir.types import TensorType, Type
@@ -44,7 +45,7 @@ def make_input(name: str, type: TensorType, kind: str = "data") -> Node:
     return make(INPUT, (), {"name": name, "type": type, "kind": kind})
 
 
-class Graph:
+class Graph(Displayed):
     """``name(inputs) -> outputs`` over interned nodes.
 
     inputs: input nodes, each name once. outputs: any nodes with a single result.
@@ -186,22 +187,28 @@ class Graph:
         return found
 
     def diff(self, other: Graph) -> str:
-        """A unified diff of the two graphs' texts, from self to other."""
-        from graphc.ir.text import diff
+        """A unified diff of the two graphs' texts, from self to other; empty if they are the same.
+
+        What is in both, or takes the place of what is gone, has the name that it has in self.
+        """
+        from graphc.ir.diff import diff
 
         return diff(self, other)
 
-    def to_networkx(self) -> networkx.DiGraph:
-        """A networkx view: a vertex a node with ``op``, ``type`` and ``attrs``; an edge a use."""
-        import networkx
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """A networkx view: a vertex a node, by name, with ``op``, ``type``, ``attrs``, ``location``
+        (the user's line as text) and ``origin`` (what it is for); an edge a use, with its
+        ``position`` among the inputs. The view's own attributes are ``name`` and ``outputs``.
+        """
+        from graphc.ir.export import to_networkx
 
-        view = networkx.MultiDiGraph(name=self.name)
-        for node, name in self.names.items():
-            view.add_node(name, op=node.op.name, type=str(node.type), attrs=dict(node.attrs))
-        for node, name in self.names.items():
-            for position, source in enumerate(node.inputs):
-                view.add_edge(self.names[source], name, position=position)
-        return view
+        return to_networkx(self)
+
+    def to_dot(self) -> str:
+        """The graph in Graphviz's language, for other tools: a vertex a node, an edge a use."""
+        from graphc.ir.export import to_dot
+
+        return to_dot(self)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

@@ -11,10 +11,11 @@ import math
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphc.base.errors import GraphcError, InternalError
-from graphc.base.source import Location, user_location
+from graphc.base.source import Location, Origin, Source, user_location
 from graphc.base.source import origin as current_origin
 from graphc.ir.types import Batch, DType, TensorType, TupleType, Type
 
@@ -57,17 +58,19 @@ def operator_named(name: str) -> Operator:
 class Node:
     """One value of a tensor graph: ``op(inputs) {attrs} : type``.
 
-    Built by `make`, never changed.
+    Built by `make`, never changed. sources: where all that it was made of was written, and what
+    for; more than its own line if it stands for several nodes.
     """
 
-    __slots__ = ("__weakref__", "attrs", "inputs", "location", "op", "origin", "type")
+    __slots__ = ("__weakref__", "attrs", "inputs", "location", "op", "origin", "sources", "type")
 
     op: Operator
     inputs: tuple[Node, ...]
     attrs: Attrs
     type: Type
     location: Location | None
-    origin: str | None
+    origin: Origin | None
+    sources: tuple[Source, ...]
 
     def __init__(self) -> None:
         raise InternalError("nodes are built by make()")
@@ -93,6 +96,33 @@ class Node:
         return f"<{self.op.name} : {self.type}>"
 
 
+@dataclass(frozen=True)
+class Gradient:
+    """The origin of a node that is part of the gradient of another: which, and in what form it was
+    rewritten, "conv2d_input_grad in tiles", say.
+    """
+
+    node: Node
+    form: str = ""
+
+    def __str__(self) -> str:
+        return self.text(self.node.op.name)
+
+    def text(self, name: str) -> str:
+        """``gradient of name, form``."""
+        return f"gradient of {name}, {self.form}" if self.form else f"gradient of {name}"
+
+
+def reformed(origin: Origin | None, form: str) -> Origin:
+    """The origin of what a node with `origin` was rewritten to."""
+    return replace(origin, form=form) if isinstance(origin, Gradient) else form
+
+
+def form_of(origin: Origin | None) -> str:
+    """What `reformed` was told last; "" if nothing."""
+    return origin.form if isinstance(origin, Gradient) else str(origin or "")
+
+
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
 _set = object.__setattr__
@@ -104,13 +134,15 @@ def make(
     attrs: Attrs | None = None,
     *,
     location: Location | None = None,
-    origin: str | None = None,
+    origin: Origin | None = None,
+    sources: tuple[Source, ...] = (),
 ) -> Node:
     """The node ``op(inputs) {attrs}`` with the type that the op's shape rule computes.
 
     location: the user's line (found from the call stack when left out); origin: what the node is
-    for, such as "gradient of 0.weight". Both are kept from the first time the node is made. Raises
-    GraphcError if the inputs or attributes do not fit.
+    for, such as "optimizer" or a `Gradient`; sources: both of each node that it stands for, by
+    default its own. All are kept from the first time the node is made. Raises GraphcError if the
+    inputs or attributes do not fit.
     """
     operator = operator_named(op) if isinstance(op, str) else op
     attributes = dict(attrs or {})
@@ -144,6 +176,7 @@ def make(
     _set(node, "type", result)
     _set(node, "location", location if location is not None else user_location())
     _set(node, "origin", origin if origin is not None else current_origin())
+    _set(node, "sources", sources or (Source(node.location, node.origin),))
     return _interned.setdefault(key, node)
 
 
@@ -157,6 +190,7 @@ def remake(node: Node, inputs: tuple[Node, ...], attrs: Attrs | None = None) -> 
         node.attrs if attrs is None else attrs,
         location=node.location,
         origin=node.origin,
+        sources=node.sources,
     )
 
 

@@ -29,13 +29,16 @@ LIMIT_OF_ROUNDS = 64
 def rebuild(graph: Graph, transform: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
     """`graph` with every node replaced by ``transform(node, new inputs)``.
 
-    The same object if nothing changed. Input nodes pass through unchanged.
+    The same object if nothing changed. Input nodes pass through unchanged; what is made for a node
+    keeps its line and origin.
     """
     new: dict[Node, Node] = {}
     for node in graph.nodes:
-        new[node] = (
-            node if node.op.name == "input" else transform(node, tuple(new[i] for i in node.inputs))
-        )
+        if node.op.name == "input":
+            new[node] = node
+            continue
+        with written_at(node.location, node.origin):
+            new[node] = transform(node, tuple(new[i] for i in node.inputs))
     outputs = [new[o] for o in graph.outputs]
     return Graph(graph.name, graph.inputs, outputs, graph.donations)
 
@@ -163,9 +166,13 @@ class FunctionRule(Rewrite):
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules applied until none fires. `fired` counts how often each did."""
+    """Rules applied until none fires. `fired` counts how often each did.
+
+    allows: asked with a rule's name before it fires; one that may not is as if it did not apply.
+    """
 
     rules: Sequence[Rewrite]
+    allows: Callable[[str], bool] = field(default=lambda name: True, compare=False)
     fired: Counter[str] = field(default_factory=Counter, compare=False)
 
     def normalize(self, node: Node) -> Node:
@@ -200,7 +207,7 @@ class RuleSet:
     def _step(self, node: Node, recent: list[str]) -> Node | None:
         for rule in self._tried_at(node):
             found = rule.apply(node)
-            if found is not None and found is not node:
+            if found is not None and found is not node and self.allows(rule.name):
                 self.fired[rule.name] += 1
                 recent.append(rule.name)
                 return found

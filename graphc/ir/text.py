@@ -1,29 +1,33 @@
-"""Graphs as text, one node a line with its type and the user's line; and the parser of that text.
+"""Graphs as text, one node a line with its type, the user's line and, for a gradient, what it is
+the gradient of; and the parser of that text.
 
 ``parse(str(graph)) is graph``: names and comments are for people, the rest determines the nodes.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.node import Node, attributes_text, make
+from graphc.ir.node import Gradient, Node, attributes_text, make
 from graphc.ir.types import DType, N, TensorType, parse_type
 
 _PREFIX = {"data": "", "parameter": "parameter ", "state": "state "}
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-]*")
 
 
-def graph_text(graph: Graph, indent: str = "", notes: bool = True) -> str:
+def graph_text(
+    graph: Graph, indent: str = "", notes: bool = True, names: Mapping[Node, str] | None = None
+) -> str:
     """The text form of `graph`; a fused node's body is printed below it, indented.
 
-    notes: whether a line ends with where its node was written and what for.
+    notes: whether a line ends with where its node was written and what for. names: of the nodes,
+    instead of ``graph.names``.
     """
-    names = graph.names
+    names = graph.names if names is None else names
     heads = [f"%{_shown(names[i])}: {_PREFIX[i.attrs['kind']]}{i.type}" for i in graph.inputs]
     lines = [f"{indent}graph {_shown(graph.name)}({', '.join(heads)}) {{"]
     for node in graph.nodes:
@@ -41,11 +45,11 @@ def graph_text(graph: Graph, indent: str = "", notes: bool = True) -> str:
     return "\n".join(lines)
 
 
-def node_text(node: Node, names: dict[Node, str], indent: str = "", notes: bool = True) -> str:
-    """``%y = op(%x) {attr=1} : type  # file:line, what it is for``."""
+def node_text(node: Node, names: Mapping[Node, str], indent: str = "", notes: bool = True) -> str:
+    """``%y = op(%x) {attr=1} : type  # file:line, gradient of %z``."""
     arguments = ", ".join(f"%{_shown(names[i])}" for i in node.inputs)
     attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, Graph)}
-    about = ", ".join(str(n) for n in (node.location, node.origin) if n)
+    about = ", ".join(filter(None, (str(node.location or ""), origin_text(node, names))))
     call = f"{node.op.name}({arguments}){attributes_text(attrs)}"
     text = f"%{_shown(names[node])} = {call} : {node.type}"
     if notes and about:
@@ -56,14 +60,12 @@ def node_text(node: Node, names: dict[Node, str], indent: str = "", notes: bool 
     return text
 
 
-def diff(before: Graph, after: Graph) -> str:
-    """A unified diff of the two texts; empty if the graphs are the same."""
-    if before is after:
-        return ""
-    lines = difflib.unified_diff(
-        str(before).splitlines(), str(after).splitlines(), before.name, after.name, lineterm="", n=2
-    )
-    return "\n".join(lines)
+def origin_text(node: Node, names: Mapping[Node, str]) -> str:
+    """What `node` is for: ``gradient of %conv2d_1``, or of its op if that node has no name here."""
+    origin = node.origin
+    if isinstance(origin, Gradient) and origin.node in names:
+        return origin.text(f"%{_shown(names[origin.node])}")
+    return str(origin or "")
 
 
 def parse(text: str) -> Graph:
@@ -92,7 +94,7 @@ def _quoted(name: str) -> str:
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
-      |(?P<type>(?:f32|f64|i32|i64|bool)\[[^\]]*\](?:\{\w+\})?)
+      |(?P<type>(?:f32|f64|i32|i64|bool|bf16)\[[^\]]*\](?:\{\w+\})?)
       |(?P<name>%(?:[\w][\w.\-]*|"(?:[^"\\\n]|\\.)*"))
       |(?P<number>-?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|inf|nan)(?![\w.]))
       |(?P<word>[A-Za-z_][\w.\-]*)
@@ -334,4 +336,4 @@ def verify(graph: Graph) -> None:
                 verify(value)
 
 
-__all__ = ["TensorType", "diff", "graph_text", "node_text", "parse", "verify"]
+__all__ = ["TensorType", "graph_text", "node_text", "origin_text", "parse", "verify"]

@@ -156,6 +156,11 @@ def _tiles(what: str, x: TensorType) -> None:
         )
 
 
+def _points_of_tile(at: Mapping[str, Index]) -> tuple[Indices, ...]:
+    """The 36 places of a tile among [N,channels,36,rows,columns]."""
+    return tuple((at["n"], at["c"], index(t), at["y"], at["x"]) for t in range(POINTS))
+
+
 def _from_images(
     matrix: Matrix, first: Callable[[Attrs], tuple[int, int]]
 ) -> Callable[[tuple[TensorType, ...], Attrs], Tile]:
@@ -174,10 +179,8 @@ def _from_images(
                 for j in range(side)
             )
 
-        def writes(at: Mapping[str, Index]) -> tuple[Indices, ...]:
-            return tuple((at["n"], at["c"], index(t), at["y"], at["x"]) for t in range(POINTS))
-
-        return Tile((("n", batch), ("c", channels), ("y", rows), ("x", columns)), reads, writes)
+        axes = (("n", batch), ("c", channels), ("y", rows), ("x", columns))
+        return Tile(axes, reads, _points_of_tile)
 
     return geometry
 
@@ -261,9 +264,6 @@ def _output_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 def _output_geometry(inputs: tuple[TensorType, ...], attrs: Attrs) -> Tile:
     batch, maps, _, rows, columns = inputs[0].shape
 
-    def reads(at: Mapping[str, Index]) -> tuple[Indices, ...]:
-        return tuple((at["n"], at["c"], index(t), at["y"], at["x"]) for t in range(POINTS))
-
     def writes(at: Mapping[str, Index]) -> tuple[Indices, ...]:
         return tuple(
             (at["n"], at["c"], at["y"] * OUTPUT + i, at["x"] * OUTPUT + j)
@@ -271,7 +271,8 @@ def _output_geometry(inputs: tuple[TensorType, ...], attrs: Attrs) -> Tile:
             for j in range(OUTPUT)
         )
 
-    return Tile((("n", batch), ("c", maps), ("y", rows), ("x", columns)), reads, writes)
+    axes = (("n", batch), ("c", maps), ("y", rows), ("x", columns))
+    return Tile(axes, _points_of_tile, writes)
 
 
 def cropped(x: Node, size: Sequence[Dim]) -> Node:
@@ -315,16 +316,19 @@ def _weights_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     return type.with_layout("blocked_2_1") if blocked_axes(w.layout) else type
 
 
+def _taps(at: Mapping[str, Index]) -> tuple[Indices, ...]:
+    """The 9 places of a window among [maps,channels,3,3]."""
+    return tuple((at["k"], at["c"], index(r), index(s)) for r in range(3) for s in range(3))
+
+
+def _points_of_weights(at: Mapping[str, Index]) -> tuple[Indices, ...]:
+    """The 36 places of a window among [36,maps,channels]."""
+    return tuple((index(t), at["k"], at["c"]) for t in range(POINTS))
+
+
 def _weights_geometry(inputs: tuple[TensorType, ...], attrs: Attrs) -> Tile:
     maps, channels = inputs[0].shape[:2]
-
-    def reads(at: Mapping[str, Index]) -> tuple[Indices, ...]:
-        return tuple((at["k"], at["c"], index(r), index(s)) for r in range(3) for s in range(3))
-
-    def writes(at: Mapping[str, Index]) -> tuple[Indices, ...]:
-        return tuple((index(t), at["k"], at["c"]) for t in range(POINTS))
-
-    return Tile((("k", maps), ("c", channels)), reads, writes)
+    return Tile((("k", maps), ("c", channels)), _taps, _points_of_weights)
 
 
 def winograd_weights(w: Node) -> Node:
@@ -358,14 +362,7 @@ def _weights_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorTy
 
 def _weights_grad_geometry(inputs: tuple[TensorType, ...], attrs: Attrs) -> Tile:
     _, maps, channels = inputs[0].shape
-
-    def reads(at: Mapping[str, Index]) -> tuple[Indices, ...]:
-        return tuple((index(t), at["k"], at["c"]) for t in range(POINTS))
-
-    def writes(at: Mapping[str, Index]) -> tuple[Indices, ...]:
-        return tuple((at["k"], at["c"], index(r), index(s)) for r in range(3) for s in range(3))
-
-    return Tile((("k", maps), ("c", channels)), reads, writes)
+    return Tile((("k", maps), ("c", channels)), _points_of_weights, _taps)
 
 
 def winograd_weights_grad(u: Node) -> Node:

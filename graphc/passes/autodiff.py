@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphc.base.errors import GraphcError
-from graphc.base.source import written_at
+from graphc.base.source import origin, written_at
 from graphc.ir.graph import Graph, topological_order
-from graphc.ir.node import Node
+from graphc.ir.node import Gradient, Node
 from graphc.ir.types import TensorType
 from graphc.ops.create import full
 from graphc.ops.elementwise import add
@@ -46,6 +46,8 @@ def gradients(
             )
         seed = _constant(1.0, output.tensor)
     ends = frozenset(stops)
+    outer = origin()
+    within = outer if isinstance(outer, Gradient) else None  # a layer's, through what it means
     order = topological_order([output], tuple(ends))
     needed = _depending_on(wrt, (n for n in order if n not in ends))
     found: dict[Node, Node] = {output: seed}
@@ -53,7 +55,7 @@ def gradients(
         gradient = found.get(node)
         if gradient is None or node not in needed or node in ends or not node.inputs:
             continue
-        with written_at(node.location, f"gradient of {node.op.name}"):
+        with written_at(node.location, within or Gradient(node)):
             for source, part in zip(node.inputs, _pull_back(node, gradient), strict=True):
                 if part is None or source not in needed:
                     continue

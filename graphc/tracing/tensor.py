@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +17,18 @@ from graphc.ops import contractions, elementwise, reductions, views
 from graphc.ops.op import Op
 
 Operand = Any
+_record: ContextVar[list[Node] | None] = ContextVar("record", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Node]]:
+    """The node of every traced tensor that is made inside, in order."""
+    built: list[Node] = []
+    token = _record.set(built)
+    try:
+        yield built
+    finally:
+        _record.reset(token)
 
 
 class Tensor:
@@ -28,6 +42,9 @@ class Tensor:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        built = _record.get()
+        if built is not None:
+            built.append(node)
 
     @property
     def type(self) -> TensorType:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from graphc.base.errors import GraphcError
-from graphc.ir.graph import Graph, make_input
+from graphc.base.source import Location, written_at
+from graphc.ir.graph import Graph, make_input, topological_order
 from graphc.ir.node import Node
 from graphc.ir.types import DType, Shape, TensorType, parse_type
-from graphc.tracing.tensor import Tensor
+from graphc.tracing.tensor import Tensor, recorded
 
 Array = np.ndarray[Any, Any]
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
@@ -44,7 +46,7 @@ class Trace:
     training: whether layers behave as in training. parameters and states: name -> (node,
     initializer).
     updates: state name -> the node that holds its next value. penalties: scalars that training adds
-    to the loss.
+    to the loss. failed: path, text and line of the innermost layer that raised, if one did.
     """
 
     training: bool
@@ -54,6 +56,7 @@ class Trace:
     updates: dict[str, Node] = field(default_factory=dict)
     penalties: list[Node] = field(default_factory=list)
     streams: int = 0
+    failed: tuple[str, str, Location | None] | None = None
 
     def parameter(
         self,
@@ -169,6 +172,18 @@ class Traced:
         read = {i for node in used for i in node.inputs} | set(self.outputs)
         return Graph(name, (*self.data, *[h for h in held if h in read]), self.outputs)
 
+    def rewritten(self, change: Callable[[Graph], Graph]) -> Traced:
+        """The same with outputs, updates of states and penalties as `change` makes them."""
+        held, updates = self.trace, self.trace.updates
+        inputs = [node for node, _ in (*held.parameters.values(), *held.states.values())]
+        values = (*updates.values(), *held.penalties, *self.outputs)
+        new = change(Graph("traced", (*self.data, *inputs), values)).outputs
+        first, rest = new[: len(updates)], new[len(updates) :]
+        penalties, outputs = rest[: len(held.penalties)], rest[len(held.penalties) :]
+        updated = dict(zip(updates, first, strict=True))
+        trace = replace(held, updates=updated, penalties=list(penalties))
+        return Traced(self.data, tuple(outputs), trace)
+
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
@@ -185,6 +200,20 @@ def current_trace() -> Trace:
     return found
 
 
+@contextmanager
+def inside(owner: Owner, location: Location | None) -> Iterator[None]:
+    """What is built inside is said to be written at `location`, as a part of the layer `owner`."""
+    trace = _current.get()
+    path = "" if trace is None else trace.paths.get(id(owner), "")
+    try:
+        with written_at(None if location is None else replace(location, layer=path)):
+            yield
+    except GraphcError:
+        if trace is not None and trace.failed is None:
+            trace.failed = path, repr(owner), location
+        raise
+
+
 def trace_callable(
     function: Callable[..., Any],
     types: Sequence[str | TensorType],
@@ -198,12 +227,58 @@ def trace_callable(
     Raises GraphcError if `function` does not take that many inputs, or if its result is not a
     tensor or a tuple of tensors.
     """
+    data, trace = _begun(function, types, training, names)
+    return Traced(data, _finished(function, data, trace), trace)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why tracing ended early, and in which layer: its path, how it was written (both "" outside of
+    any), and where.
+    """
+
+    error: GraphcError
+    layer: str
+    text: str
+    location: Location | None
+
+
+def trace_until_error(
+    function: Callable[..., Any], types: Sequence[str | TensorType], *, training: bool = False
+) -> tuple[Traced, Failure | None]:
+    """As `trace_callable`, but an error of the network ends tracing instead of being raised.
+
+    The outputs are then the values that nothing had read yet. Raises GraphcError only if `function`
+    does not take inputs of these types.
+    """
+    data, trace = _begun(function, types, training, None)
+    with recorded() as built:
+        try:
+            return Traced(data, _finished(function, data, trace), trace), None
+        except GraphcError as error:
+            failure = Failure(error, *(trace.failed or ("", "", error.location)))
+            return Traced(data, _unread(data, built), trace), failure
+
+
+def _begun(
+    function: Callable[..., Any],
+    types: Sequence[str | TensorType],
+    training: bool,
+    names: Sequence[str] | None,
+) -> tuple[tuple[Node, ...], Trace]:
+    """The inputs and the tracing run that `function` is traced in."""
     parsed = [_type(t) for t in types]
     _check_inputs(function, len(parsed))
     if names is None:
         names = ["x"] if len(parsed) == 1 else [f"x{k}" for k in range(len(parsed))]
     data = tuple(make_input(name, type) for name, type in zip(names, parsed, strict=True))
-    trace = Trace(training, _paths(function))
+    return data, Trace(training, _paths(function))
+
+
+def _finished(
+    function: Callable[..., Any], data: tuple[Node, ...], trace: Trace
+) -> tuple[Node, ...]:
+    """The results of `function`, run once."""
     token = _current.set(trace)
     try:
         result = function(*map(Tensor, data))
@@ -216,7 +291,18 @@ def trace_callable(
             f"the traced function returned {wrong[0] if wrong else 'nothing'}, not a tensor",
             remedy="return a traced tensor or a tuple of them",
         )
-    return Traced(data, tuple(r.node for r in results), trace)
+    return tuple(r.node for r in results)
+
+
+def _unread(data: tuple[Node, ...], built: Sequence[Node]) -> tuple[Node, ...]:
+    """What was made of the data and is not read, at least the data."""
+    made = topological_order(built, data)
+    fed = set(data)
+    for node in made:
+        if any(i in fed for i in node.inputs):
+            fed.add(node)
+    read = {i for node in made for i in node.inputs}
+    return tuple(n for n in made if n in fed and n not in read and isinstance(n.type, TensorType))
 
 
 def trace(

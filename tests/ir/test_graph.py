@@ -106,7 +106,8 @@ def test_graphs_are_immutable() -> None:
 def test_the_networkx_view_has_every_use_as_an_edge() -> None:
     graph = Graph("g", (X,), (mul(relu(X), X),))
     view = graph.to_networkx()
-    assert dict(view.nodes["relu"]) == {"op": "relu", "type": "f32[N,3]", "attrs": {}}
+    found = {key: view.nodes["relu"][key] for key in ("op", "type", "attrs")}
+    assert found == {"op": "relu", "type": "f32[N,3]", "attrs": {}}
     edges = sorted(view.edges(data="position"))
     assert edges == [("relu", "mul", 0), ("x", "mul", 1), ("x", "relu", 0)]
     assert networkx.is_directed_acyclic_graph(view)

@@ -10,7 +10,16 @@ import pytest
 
 from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.node import Node, _attribute_key, make, remake, value_text
+from graphc.ir.node import (
+    Gradient,
+    Node,
+    _attribute_key,
+    form_of,
+    make,
+    reformed,
+    remake,
+    value_text,
+)
 from graphc.ir.types import DType, N, TensorType, parse_type
 from graphc.ops.create import full
 from graphc.ops.elementwise import add, mul, relu
@@ -170,3 +179,16 @@ def test_a_type_of_several_results_has_no_tensor() -> None:
         make("get", (several,), {"index": 2})
     with pytest.raises(GraphcError, match="several results"):
         Graph("g", (w, lr), (several,))
+
+
+def test_a_gradient_that_is_rewritten_is_still_that_gradient() -> None:
+    forward = make_input("forward", parse_type("f32[86]"))
+    origin = reformed(Gradient(forward), "input_grad in tiles")
+    assert isinstance(origin, Gradient) and origin.node is forward
+    assert str(origin) == "gradient of input, input_grad in tiles"
+    assert (form_of(origin), form_of(Gradient(forward))) == ("input_grad in tiles", "")
+
+
+def test_what_is_rewritten_says_in_what_form() -> None:
+    assert reformed(None, "conv2d in tiles") == form_of("conv2d in tiles") == "conv2d in tiles"
+    assert form_of(None) == ""

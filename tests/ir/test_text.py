@@ -12,8 +12,10 @@ from graphc.ir.graph import Graph, make_input
 from graphc.ir.text import parse
 from graphc.ir.types import parse_type
 from graphc.ops.create import full
-from graphc.ops.elementwise import add, mul, relu
+from graphc.ops.elementwise import add, mul, relu, tanh
+from graphc.ops.reductions import sum as sum_of
 from graphc.ops.structure import fused
+from graphc.passes.autodiff import gradients
 from graphc.testing import random_graph
 
 TEXT = """graph net(%x: f32[N,3], %w: parameter f32[3]) {
@@ -68,6 +70,25 @@ def test_fused_bodies_are_printed_inside_and_read_back() -> None:
 def test_the_users_line_is_printed() -> None:
     x = make_input("x", parse_type("f32[77]"))
     assert "# test_text.py:" in str(Graph("g", (x,), (relu(x),)))
+
+
+def test_a_gradient_says_which_node_it_is_the_gradient_of() -> None:
+    x = make_input("x", parse_type("f32[78,78]"))
+    inner = tanh(x)
+    outer = tanh(inner)
+    graph = Graph("g", (x,), (outer, *gradients(sum_of(outer), [x])))
+    lines = {line.split(" =")[0].strip(): line for line in str(graph).splitlines()}
+    about = {name: line.rpartition("# ")[2].split(", ") for name, line in lines.items()}
+    assert about["%mul_1"] == [*about["%tanh_1"], "gradient of %tanh_1"]
+    assert about["%mul_3"] == [*about["%tanh"], "gradient of %tanh"]
+    assert parse(str(graph)) is graph
+
+
+def test_a_gradient_of_what_the_graph_does_not_hold_names_its_op() -> None:
+    x = make_input("x", parse_type("f32[79,79]"))
+    slope = gradients(sum_of(mul(x, x)), [x])
+    text = str(Graph("g", (x,), slope))
+    assert "gradient of mul" in text and "gradient of %mul" not in text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import graphc as gc
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.node import Node
+from graphc.ir.node import Gradient, Node
 from graphc.ir.types import DType, TensorType, parse_type
 from graphc.ops.contractions import conv2d, matmul
 from graphc.ops.create import full
@@ -161,8 +161,17 @@ def sum_of(graph: Graph, op: str) -> int:
 
 
 def test_gradient_nodes_say_what_they_are_for() -> None:
-    (found,) = gradients(sum(tanh(X)), [X])
-    assert found.origin == "gradient of tanh"
+    forward = tanh(X)
+    (found,) = gradients(sum(forward), [X])
+    assert found.origin == Gradient(forward)
+    assert str(found.origin) == "gradient of tanh"
+
+
+def test_the_gradient_of_a_layer_is_that_of_the_layer_however_it_is_made() -> None:
+    loss = mean_squared_error(tanh(X), X)
+    graph = Graph("slope", [X], gradients(loss, [X]))
+    made_for = {node.origin.node for node in graph if isinstance(node.origin, Gradient)}
+    assert made_for == {loss, loss.inputs[0]}
 
 
 def test_a_chain_of_100_000_nodes_is_differentiated_without_recursion() -> None:

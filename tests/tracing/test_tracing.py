@@ -18,7 +18,7 @@ from graphc.ops import elementwise as e
 from graphc.ops.interpret import interpret
 from graphc.ops.softmax import softmax
 from graphc.tracing.tensor import Tensor, function, function_named
-from graphc.tracing.trace import Owner, current_trace, trace, trace_callable
+from graphc.tracing.trace import Owner, current_trace, trace, trace_callable, trace_until_error
 
 TYPE = "f32[N,4,6]"
 ARRAY = np.arange(48, dtype=np.float32).reshape(2, 4, 6) / 7 - 3
@@ -268,3 +268,32 @@ def test_random_keys_are_one_state_and_streams_differ() -> None:
 def test_a_traced_graph_reads_back() -> None:
     graph = trace(_Net(), TYPE)
     assert gc.parse(str(graph)) is graph
+
+
+def test_nodes_say_in_which_layer_they_were_written() -> None:
+    net = gc.nn.Sequential(gc.nn.Dense(3), gc.nn.Sequential(gc.nn.Tanh()), lambda x: x * 2.0)
+    graph = trace(net, "f32[N,87]")
+    layers = {n.op.name: n.location.layer for n in graph if n.location is not None}
+    assert (layers["matmul"], layers["tanh"], layers["mul"]) == ("0", "1.0", "")
+
+
+def test_what_was_built_before_an_error_is_kept() -> None:
+    def half(x: Tensor) -> Tensor:
+        y = x * 2.0
+        z = y + 1.0
+        return (y, z @ x)
+
+    traced, failure = trace_until_error(half, ["f32[N,88]"])
+    assert failure is not None and "inner extents" in failure.error.what
+    assert [n.op.name for n in traced.outputs] == ["add"]
+    assert str(failure.location).startswith("test_tracing.py:")
+
+
+def test_without_an_error_tracing_is_as_ever() -> None:
+    traced, failure = trace_until_error(_Net(), [TYPE])
+    assert failure is None and traced.graph("_net") is trace(_Net(), TYPE)
+
+
+def test_types_that_do_not_fit_are_an_error_at_once() -> None:
+    with pytest.raises(GraphcError, match="the types given are 2"):
+        trace_until_error(lambda x: x, [TYPE, TYPE])
