@@ -27,17 +27,17 @@ class Setting:
         """Whether the setting is switched on (anything but empty and 0)."""
         return self.text() not in ("", "0")
 
-    def integer(self) -> int | None:
-        """The setting as a whole number above 0; None when unset.
+    def integer(self, least: int = 1) -> int | None:
+        """The setting as a whole number of at least `least`; None when unset.
 
         Raises GraphcError if the text is something else.
         """
         text = self.text()
         if not text:
             return None
-        if not text.isdigit() or int(text) < 1:
+        if not text.isdigit() or int(text) < least:
             raise GraphcError(
-                f"{self.variable}={text!r} is not a whole number above 0",
+                f"{self.variable}={text!r} is not a whole number of at least {least}",
                 remedy=f"unset {self.variable} or set it to a number such as 2",
             )
         return int(text)
@@ -56,12 +56,18 @@ WINOGRAD = Setting(
     "1",
 )
 PRINT = Setting("GRAPHC_PRINT", "1: print the graph after every pass")
-DUMP = Setting("GRAPHC_DUMP", "a folder: write the graph after every pass, numbered, with diffs")
+DUMP = Setting(
+    "GRAPHC_DUMP", "a folder: write the graph after every pass, numbered, with diffs, and as a page"
+)
 TIME = Setting("GRAPHC_TIME", "1: print the time of every pass")
 VERIFY = Setting("GRAPHC_VERIFY", "1: re-run the shape rules on every graph that a pass returns")
 CHECK = Setting(
     "GRAPHC_CHECK",
     "1: run the numpy oracle before and after every pass and name the pass that changed an answer",
 )
+BISECT = Setting(
+    "GRAPHC_BISECT",
+    "a number: apply only so many steps of the passes, each change by a pass or a rule being one",
+)
 
-ALL = (NUM_THREADS, CACHE, WINOGRAD, PRINT, DUMP, TIME, VERIFY, CHECK)
+ALL = (NUM_THREADS, CACHE, WINOGRAD, PRINT, DUMP, TIME, VERIFY, CHECK, BISECT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,16 @@ from graphc.ops.op import op_of
 Array = np.ndarray[Any, Any]
 
 
-def interpret(graph: Graph, inputs: Mapping[str, Any], n: int | None = None) -> list[Array]:
+def interpret(
+    graph: Graph,
+    inputs: Mapping[str, Any],
+    n: int | None = None,
+    watch: Callable[[Node, Any], object] | None = None,
+) -> list[Array]:
     """The outputs of `graph` for named input arrays.
 
-    `n` is needed only if no input shows the batch size.
+    `n` is needed only if no input shows the batch size. watch: called with every node and its
+    value (a tuple of arrays if it has several results) as soon as that is known.
     """
     n = batch_of(graph, inputs) if n is None else n
     values: dict[Node, Any] = {}
@@ -29,8 +35,10 @@ def interpret(graph: Graph, inputs: Mapping[str, Any], n: int | None = None) -> 
         for node in graph.nodes:
             if node.op.name == "input":
                 values[node] = np.asarray(inputs[node.attrs["name"]])
-                continue
-            values[node] = evaluate(node, [values[i] for i in node.inputs], n)
+            else:
+                values[node] = evaluate(node, [values[i] for i in node.inputs], n)
+            if watch is not None:
+                watch(node, values[node])
             for source in node.inputs:
                 remaining[source] -= 1
                 if not remaining[source] and source not in kept:

@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from graphc.base.display import Displayed
 from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph
+from graphc.ir.rewrite import Rewrite, RuleSet
 
 PASSES: dict[str, type[Pass]] = {}
 
@@ -28,10 +30,12 @@ class Pass(ABC):
     Subclasses set `name`, declare options as fields with defaults, and implement `run`; a field
     with ``compare=False`` is no option but data, and not printed. changes_values: whether the
     result is meant to compute something else, as a derivative or a compressed network does.
+    required: whether no code can be generated without it, so that it is never held back.
     """
 
     name: ClassVar[str]
     changes_values: ClassVar[bool] = False
+    required: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -61,8 +65,26 @@ class Pass(ABC):
         return f"{self.name}{{{options}}}" if options else self.name
 
 
+class RulePass(Pass):
+    """A pass that is nothing but rules, applied until none fires."""
+
+    @abstractmethod
+    def rules(self) -> Sequence[Rewrite]:
+        """The rules, in the order in which they are tried."""
+
+    def run(self, graph: Graph) -> Graph:
+        return RuleSet(self.rules()).simplified(graph)
+
+
 class Instrument(ABC):
     """Whoever watches a pipeline: prints, dumps, times, verifies, checks."""
+
+    def run(self, step: Pass, graph: Graph) -> Graph | None:
+        """What `step` makes of `graph`, from an instrument that runs passes itself.
+
+        None, as here, from one that only watches.
+        """
+        return None
 
     def before(self, step: Pass, graph: Graph) -> None:  # noqa: B027
         """Called before `step` runs on `graph`."""
@@ -71,23 +93,23 @@ class Instrument(ABC):
     def after(self, step: Pass, old: Graph, new: Graph, seconds: float) -> None:
         """Called when `step` has made `new` of `old`."""
 
+    def end(self) -> None:  # noqa: B027
+        """Called when the last pass has run, or one has failed."""
+
 
 @dataclass(frozen=True)
-class Pipeline:
+class Pipeline(Displayed):
     """Passes run one after the other."""
 
     passes: tuple[Pass, ...]
 
     def __call__(self, graph: Graph, instruments: Sequence[Instrument] = ()) -> Graph:
-        for step in self.passes:
+        try:
+            for step in self.passes:
+                graph = _watched(step, graph, instruments)
+        finally:
             for instrument in instruments:
-                instrument.before(step, graph)
-            begin = time.perf_counter()
-            new = step.run(graph)
-            seconds = time.perf_counter() - begin
-            for instrument in instruments:
-                instrument.after(step, graph, new, seconds)
-            graph = new
+                instrument.end()
         return graph
 
     def __str__(self) -> str:
@@ -120,6 +142,19 @@ class Pipeline:
             found.append(_pass_from(match[1], match[2] or ""))
             position = match.end()
         return Pipeline(tuple(found))
+
+
+def _watched(step: Pass, graph: Graph, instruments: Sequence[Instrument]) -> Graph:
+    """What `step` makes of `graph`."""
+    for instrument in instruments:
+        instrument.before(step, graph)
+    begin = time.perf_counter()
+    runs = (instrument.run(step, graph) for instrument in instruments)
+    new = next((made for made in runs if made is not None), None) or step.run(graph)
+    seconds = time.perf_counter() - begin
+    for instrument in instruments:
+        instrument.after(step, graph, new, seconds)
+    return new
 
 
 _ITEM = re.compile(r"\s*([^\s,{}]+)\s*(?:\{([^{}]*)\})?\s*(?:(,)|$)")

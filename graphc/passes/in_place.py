@@ -25,6 +25,7 @@ class InPlace(Pass):
     """
 
     name: ClassVar[str] = "in_place"
+    required = True
 
     def run(self, graph: Graph) -> Graph:
         after = graph.users()

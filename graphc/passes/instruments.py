@@ -7,8 +7,12 @@ pass is meant to change values.
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,26 +22,30 @@ from graphc.base import settings
 from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
+from graphc.ir.rewrite import RuleSet
 from graphc.ir.text import verify
 from graphc.ir.types import DType, TensorType
 from graphc.ops.interpret import interpret
-from graphc.passes.base import Instrument, Pass
+from graphc.passes.base import Instrument, Pass, RulePass
+from graphc.passes.limit import limit_from_settings
 from graphc.passes.retype import retype
 
 Array = np.ndarray[Any, Any]
 LEAST_SCALE = 0.01
+REPORT = "graphc.inspect.report:PassReport"  # of a later room: loaded when something is dumped
 
 
 def from_settings() -> tuple[Instrument, ...]:
-    """The instruments that GRAPHC_PRINT, _DUMP, _TIME, _VERIFY and _CHECK switch on.
+    """The instruments that GRAPHC_BISECT, _PRINT, _DUMP, _TIME, _VERIFY and _CHECK switch on.
 
     The checks come last, so that a graph that fails them has been printed and dumped.
     """
-    found: list[Instrument] = []
+    limit = limit_from_settings()
+    found: list[Instrument] = [] if limit is None else [limit]
     if settings.PRINT.on():
         found.append(Print())
     if settings.DUMP.on():
-        found.append(Dump(settings.DUMP.text()))
+        found.append(_dump_to(settings.DUMP.text()))
     if settings.TIME.on():
         found.append(Time())
     if settings.VERIFY.on():
@@ -58,24 +66,65 @@ class Print(Instrument):
         print(f"-- {step} on {old.name}: {text}", file=self.stream or sys.stderr)
 
 
+@dataclass(frozen=True)
+class Run:
+    """One pass on one graph. rules: how often each fired, for a pass that is made of rules."""
+
+    step: str
+    before: Graph
+    after: Graph
+    seconds: float
+    rules: Mapping[str, int]
+
+
 @dataclass
-class Dump(Instrument):
+class Record(Instrument):
+    """Keeps what every pass made of its graph, in `runs`."""
+
+    runs: list[Run] = field(default_factory=list, init=False)
+    _fired: Counter[str] = field(default_factory=Counter, init=False)
+
+    def run(self, step: Pass, graph: Graph) -> Graph | None:
+        if not isinstance(step, RulePass):
+            return None
+        return RuleSet(step.rules(), fired=self._fired).simplified(graph)
+
+    def after(self, step: Pass, old: Graph, new: Graph, seconds: float) -> None:
+        self.runs.append(Run(str(step), old, new, seconds, dict(self._fired)))
+        self._fired.clear()
+
+
+@dataclass
+class Dump(Record):
     """Writes numbered files into `folder`: every graph before its first pass and after each pass.
 
     ``000_lenet5_input.txt``, then for each pass ``001_lenet5_simplify.txt`` and, if it changed the
-    graph, ``001_lenet5_simplify.diff``. Raises GraphcError if the folder cannot be written.
+    graph, ``001_lenet5_simplify.diff``; and beside them ``report.html``, a page with all of it.
+    Raises GraphcError if the folder cannot be written.
     """
 
     folder: str
     _number: int = field(default=0, init=False)
     _last: Graph | None = field(default=None, init=False)
+    _report: Any = field(default=None, init=False)
 
     def before(self, step: Pass, graph: Graph) -> None:
         if graph is not self._last:
             self._write(graph, "input")
 
     def after(self, step: Pass, old: Graph, new: Graph, seconds: float) -> None:
+        super().after(step, old, new, seconds)
         self._write(new, step.name, old.diff(new))
+
+    def end(self) -> None:
+        if not self.runs:
+            return
+        if self._report is None:
+            module, _, maker = REPORT.partition(":")
+            self._report = getattr(importlib.import_module(module), maker)()
+        self._report.add(self.runs)
+        self._report.save(Path(self.folder) / "report.html")
+        self.runs.clear()
 
     def _write(self, graph: Graph, what: str, diff: str = "") -> None:
         stem = f"{self._number:03d}_{_plain(graph.name)}_{what}"
@@ -91,6 +140,12 @@ class Dump(Instrument):
                 f"cannot dump graphs to {self.folder!r}: {error.strerror}",
                 remedy="set GRAPHC_DUMP to a folder that can be written",
             ) from error
+
+
+@cache
+def _dump_to(folder: str) -> Dump:
+    """One for all pipelines of the process, so that their files and its page are numbered on."""
+    return Dump(folder)
 
 
 @dataclass
@@ -144,20 +199,27 @@ class Check(Instrument):
     seed: int = 0
 
     def after(self, step: Pass, old: Graph, new: Graph, seconds: float) -> None:
-        if new is old or step.changes_values:
-            return
+        problem = "" if step.changes_values else self.problem(old, new)
+        if problem:
+            raise InternalError(f"pass {step} {problem}")
+
+    def problem(self, old: Graph, new: Graph) -> str:
+        """What whoever made `new` of `old` did wrong, in words; empty if nothing."""
+        if new is old:
+            return ""
         inputs = self._inputs(old)
         added = [i.attrs["name"] for i in new.inputs if i.attrs["name"] not in inputs]
         if added:
-            raise InternalError(f"pass {step} reads {added[0]!r}, no input of {old.name}")
+            return f"reads {added[0]!r}, no input of {old.name}"
         before, after = (interpret(retype(graph), inputs, self.n) for graph in (old, new))
         if len(before) != len(after):
-            raise InternalError(f"pass {step} made {len(after)} outputs of {len(before)}")
+            return f"made {len(after)} outputs of {len(before)}"
         for number, (expected, found) in enumerate(zip(before, after, strict=True)):
-            problem = self._difference(expected, found)
-            if problem:
+            difference = self._difference(expected, found)
+            if difference:
                 output = f"output {number} ({old.names[old.outputs[number]]}) of {old.name}"
-                raise InternalError(f"pass {step} changed {output}: {problem}")
+                return f"changed {output}: {difference}"
+        return ""
 
     def _inputs(self, graph: Graph) -> dict[str, Array]:
         """Normal floats, or positive ones if normal ones lead to nothing but nan."""

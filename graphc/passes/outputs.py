@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ops.elementwise import copy
 from graphc.passes.base import Pass
@@ -18,6 +19,7 @@ class SeparateOutputs(Pass):
     """
 
     name = "separate_outputs"
+    required = True
 
     def run(self, graph: Graph) -> Graph:
         taken = set()
@@ -25,9 +27,10 @@ class SeparateOutputs(Pass):
         for output in graph.outputs:
             source = source_of(output)
             if source[0].op.name == "input" or source in taken:
-                output = copy(output)
-                if source_of(output) in taken:
+                with written_at(output.location, output.origin):
                     output = copy(output)
+                    if source_of(output) in taken:
+                        output = copy(output)
             taken.add(source_of(output))
             outputs.append(output)
         if all(a is b for a, b in zip(outputs, graph.outputs, strict=True)):

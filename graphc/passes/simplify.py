@@ -10,22 +10,21 @@ The pass knows no op by name but in its rules; rules about views are in `view_ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from graphc.ir.graph import Graph
 from graphc.ir.node import OPERATORS, Node
-from graphc.ir.rewrite import FunctionRule, Rewrite, Rule, RuleSet, constant_value
+from graphc.ir.rewrite import FunctionRule, Rewrite, Rule, constant_value
 from graphc.ir.types import DType, TensorType
 from graphc.ops.create import full
 from graphc.ops.elementwise import mul
 from graphc.ops.interpret import evaluate
 from graphc.ops.op import Op, additions_of, family_of, op_of
 from graphc.ops.views import reshape
-from graphc.passes.base import Pass
+from graphc.passes.base import RulePass
 from graphc.passes.view_rules import VIEW_RULES, example
 
 LARGEST_FOLD = 1 << 16
@@ -233,7 +232,7 @@ def rules(fastmath: bool = False) -> tuple[Rewrite, ...]:
 
 
 @dataclass(frozen=True)
-class Simplify(Pass):
+class Simplify(RulePass):
     """Applies every rule until none fires: cheaper nodes for the same bits.
 
     add(mul(x, 1.0), neg(exp(c)))  ->  sub(x, c')        with c' the number exp(c)
@@ -265,8 +264,8 @@ class Simplify(Pass):
     name: ClassVar[str] = "simplify"
     fastmath: bool = False
 
-    def run(self, graph: Graph) -> Graph:
-        return RuleSet(rules(self.fastmath)).simplified(graph)
+    def rules(self) -> Sequence[Rewrite]:
+        return rules(self.fastmath)
 
 
 FAMILY_COST = {"reduction": 4, "contraction": 100, "layer": 50}

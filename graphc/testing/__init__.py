@@ -10,23 +10,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphc.passes.retype import retype
+from graphc.testing.bisect import Culprit, bisect
 from graphc.testing.draw import draw, random_inputs, sample_inputs
+from graphc.testing.failure import BackendTrial, Failure, PassesTrial, Trial
 from graphc.testing.generate import random_graph
 from graphc.testing.gradients import GradientCheck, check_grads
 from graphc.testing.oracle import Expectation, compare
+from graphc.testing.reduce import Reduction, reduce, reduce_failure
 
 if TYPE_CHECKING:
     from graphc.testing.strategies import graphs
 
 __all__ = [
+    "BackendTrial",
+    "Culprit",
     "Expectation",
+    "Failure",
     "GradientCheck",
+    "PassesTrial",
+    "Reduction",
+    "Trial",
+    "bisect",
     "check_grads",
     "compare",
     "draw",
     "graphs",
     "random_graph",
     "random_inputs",
+    "reduce",
+    "reduce_failure",
     "retype",
     "sample_inputs",
 ]

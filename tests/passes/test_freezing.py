@@ -28,7 +28,7 @@ def _fresh() -> None:
 
 def gradients(text: str) -> set[str]:
     """The ops that have gradient nodes."""
-    return set(re.findall(r"gradient of (\w+)", text))
+    return set(re.findall(r"gradient of %?([a-z]\w*?)(?:_\d+)?\b", text))
 
 
 def written(text: str) -> set[str]:

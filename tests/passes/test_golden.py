@@ -86,12 +86,30 @@ SMALL_NET = """graph net(%x: f32[N,1,6,6], %conv.weight: parameter f32[2,1,3,3],
   return %scores
 }"""
 
+STEP = """graph step(%x: f32[N,16,4,4], %d: f32[N,16,4,4], %rate: f32[],
+    %w: parameter f32[16,16,1,1], %v: state f32[16,16,1,1]) {
+  %y = conv2d(%x, %w) {dilation=(1, 1), groups=1, padding=(0, 0, 0, 0), stride=(1, 1)}
+    : f32[N,16,4,4]
+  %z = sum(%y) {axes=(0, 1, 2, 3), keepdims=False} : f32[]
+  %g = conv2d_weight_grad(%x, %d)
+    {dilation=(1, 1), groups=1, padding=(0, 0, 0, 0), stride=(1, 1), window=(1, 1)}
+    : f32[16,16,1,1]
+  %kept = full() {dtype=f32, shape=(16, 16, 1, 1), value=0.9} : f32[16,16,1,1]
+  %faded = mul(%v, %kept) : f32[16,16,1,1]
+  %velocity = add(%faded, %g) : f32[16,16,1,1]
+  %rates = broadcast(%rate) {axes=(), shape=(16, 16, 1, 1)} : f32[16,16,1,1]
+  %change = mul(%velocity, %rates) : f32[16,16,1,1]
+  %new = sub(%w, %change) : f32[16,16,1,1]
+  return %z, %new into %w, %velocity into %v
+}"""
+
 CASES = {
     "simplify": (ALGEBRA, "simplify"),
     "simplify_fastmath": (NUMBERS, "simplify{fastmath=True}"),
     "decompose": (DENSE, "decompose"),
     "differentiate": (DENSE, "differentiate"),
     "differentiate_simplify": (DISTANCE, "differentiate,decompose,simplify"),
+    "pack_parameters": (STEP, "block_channels,pack_parameters"),
     "svd": (DENSE, "svd{rank=1}"),
     "fold_batch_norm": (NORMALISED, "fold_batch_norm"),
     "dense_to_conv": (SMALL_NET, "dense_to_conv{height=10,width=8}"),

@@ -20,6 +20,7 @@ from graphc.passes.base import PASSES, Pass, Pipeline
 from graphc.passes.compress import CompressDense
 from graphc.passes.decompose import Decompose
 from graphc.passes.instruments import Check, Dump, Print, Time, Verify, from_settings
+from graphc.passes.limit import Limit
 from graphc.passes.simplify import Simplify
 
 GRAPH = gc.trace(lambda x: (x * 1.0 + (x - 2.0)).sum(), "f32[N,3]", name="net")
@@ -170,6 +171,7 @@ def test_dump_writes_numbered_files_with_diffs(tmp_path: Path) -> None:
         "002_net_decompose.txt",
         "003_a_b_input.txt",
         "004_a_b_simplify.txt",
+        "report.html",
     ]
     assert gc.parse((folder / "000_net_input.txt").read_text()) is GRAPH
     assert gc.parse((folder / "001_net_simplify.txt").read_text()) is Simplify()(GRAPH)
@@ -194,15 +196,15 @@ def test_time_prints_and_keeps_one_row_a_pass() -> None:
 
 
 def test_settings_choose_the_instruments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = ("PRINT", "DUMP", "TIME", "VERIFY", "CHECK")
+    names = ("BISECT", "PRINT", "DUMP", "TIME", "VERIFY", "CHECK")
     for name in names:
         monkeypatch.delenv(f"GRAPHC_{name}", raising=False)
     assert from_settings() == ()
     for name in names:
         monkeypatch.setenv(f"GRAPHC_{name}", str(tmp_path) if name == "DUMP" else "1")
     found = from_settings()
-    assert [type(i) for i in found] == [Print, Dump, Time, Verify, Check]
-    assert isinstance(found[1], Dump) and found[1].folder == str(tmp_path)
+    assert [type(i) for i in found] == [Limit, Print, Dump, Time, Verify, Check]
+    assert isinstance(found[2], Dump) and found[2].folder == str(tmp_path)
 
 
 def test_what_instruments_say_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,11 @@ def _images_in_colour(folder: Path) -> Words:
     return "train", "lenet5", "--data", "."
 
 
+def _undecodable(folder: Path) -> Words:
+    (folder / "graph.txt").write_bytes(bytes([0xFF, 0xFE, 0x00]))
+    return "opt", "graph.txt"
+
+
 CASES = (
     lambda folder: ("trian", "lenet5"),
     lambda folder: ("train", "lenet5", "--epochs", "many"),
@@ -44,6 +49,14 @@ CASES = (
     lambda folder: ("bench", "lenet5", "--batch", "0"),
     lambda folder: ("bench", "lenet5", "--seconds", "nan"),
     lambda folder: ("bench", "mlp", "--size", "0"),
+    lambda folder: ("bench", "mlp", "--backend", "numpy", "--seconds", "0", "--trace", "t.json"),
+    # graphs
+    lambda folder: ("opt", "lenet6"),
+    lambda folder: ("opt", "mlp", "-p", "fuze"),
+    lambda folder: ("opt", "-", "--train"),
+    _undecodable,
+    lambda folder: ("opt", "lenet5", "--emit", "asm"),
+    lambda folder: ("opt", "mlp", "--emit", "asm", "--backend", "numpy"),
     # training
     lambda folder: ("train", "resnet18"),
     lambda folder: ("train", "lenet5", "--save", "absent/net"),

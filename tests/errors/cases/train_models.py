@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def _loses_arrays(folder: Path) -> Any:
     text, _, training = model_file.read("c")
     model_file.write("c", {}, text, training=training)
     return model().fit(DATA, 2, progress=None, checkpoint="c", resume=True)
+
+
+def _without_tensorboard(folder: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "tensorboardX", None)
+        return model().fit(DATA, log="events")
 
 
 def _full_disk(folder: Path) -> Any:
@@ -137,6 +144,10 @@ CASES = (
     lambda folder: model().fit(DATA, augment=3),
     lambda folder: model().fit(DATA, early_stopping=3),
     lambda folder: model().fit(DATA, progress="verbose"),
+    lambda folder: model().fit(DATA, log=3),
+    lambda folder: model().fit(DATA, progress=None, log="absent/run.jsonl"),
+    lambda folder: [Path("run").touch(), model().fit(DATA, log="run/events")],
+    _without_tensorboard,
     lambda folder: model().fit(((X, X), LABELS)),
     lambda folder: model().fit((X * np.nan, LABELS), progress=None),
     lambda folder: model(optimizer=optim.SGD(optim.Plateau(0.1))).fit(DATA),
