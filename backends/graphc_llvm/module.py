@@ -27,7 +27,7 @@ def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) 
     cycle counter: before the first kernel, then when each kernel, and the wait before it, is over
     (two a kernel).
     """
-    module = Module()
+    module = Module(any(call.kernel.pairs for call in calls))
     waiting = Waiting(module, triple)
     if clock is not None:
         module.declare("llvm.readcyclecounter", "i64", ())
@@ -44,6 +44,14 @@ def step_module(calls: tuple[Call, ...], triple: str, clock: int | None = None) 
         parts.append(f"  call void @part{begin}({STEP_ARGUMENTS})")
     step = [f"define void @{STEP}({STEP_ARGUMENTS}) {{", "entry:", *parts, "  ret void", "}"]
     module.functions += ["\n".join(step), _meet(waiting)]
+    return f'target triple = "{triple}"\n{module}'
+
+
+def kernel_module(kernel: Kernel, triple: str) -> str:
+    """The text of a module with one kernel alone: what a reader wants to see of it."""
+    module = Module(kernel.pairs)
+    symbol = "".join(c if c.isalnum() else "_" for c in kernel.name)
+    KernelEmitter(module, kernel, symbol).emit()
     return f'target triple = "{triple}"\n{module}'
 
 

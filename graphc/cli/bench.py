@@ -9,7 +9,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,11 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.cli.networks import add_network, network_named
-from graphc.cli.output import print_json
+from graphc.cli.output import print_json, print_rich
 from graphc.inspect.render import scaled
 from graphc.ir.node import Node
+from graphc.runtime.backend import PRECISIONS
+from graphc.runtime.profile import Profile
 from graphc.testing.draw import random_inputs
 from graphc.train.model import Model
 from graphc.train.optim import SGD
@@ -39,10 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="default: every core")
     parser.add_argument("--backend", default="llvm", help="default: llvm")
     parser.add_argument(
+        "--precision", default="f32", choices=PRECISIONS, help="of products (default: f32)"
+    )
+    parser.add_argument(
         "--seconds", type=float, default=2.0, help="for how long to repeat the call (default: 2)"
     )
     parser.add_argument(
         "--all", action="store_true", help=f"every kernel as it runs; else the {LONGEST} longest"
+    )
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write one step as a timeline for https://ui.perfetto.dev"
     )
 
 
@@ -65,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         "work": "training step" if arguments.train else "prediction",
         "inputs": [str(i.tensor) for i in _data(model)],
         "batch": arguments.batch,
+        "precision": arguments.precision,
         "first_step_seconds": first,
         "phases": model.report()["phases"],
         "step_seconds": step,
@@ -73,14 +82,37 @@ def run(arguments: argparse.Namespace) -> int:
         "planned_bytes": model.report()["planned_bytes"],
         "peak_bytes": peak,
         "peak_growth_bytes": peak - before,
+        "trace": arguments.trace,
     }
+    if arguments.trace is not None:
+        _save_trace(arguments.trace, profiles)
     if arguments.json:
         print_json(facts | {"profiles": [p.to_dict() for p in profiles]})
         return 0
     _show(facts)
-    tables = [p.text(None if arguments.all else LONGEST) for p in profiles]
-    print("", "\n\n".join(tables) or executable.explain(), sep="\n")
+    _show_profiles(profiles, None if arguments.all else LONGEST)
+    if not profiles:
+        print(f"\n{executable.explain()}")
     return 0
+
+
+def _save_trace(path: str, profiles: Sequence[Profile]) -> None:
+    """Writes the first profile, that of the call; others are of what is computed once."""
+    if not profiles:
+        raise GraphcError(
+            "--trace of a backend that times no kernels", remedy="leave out --backend, or --trace"
+        )
+    profiles[0].save_trace(path)
+
+
+def _show_profiles(profiles: Sequence[Profile], longest: int | None) -> None:
+    """Tables on a terminal, lines of any length elsewhere."""
+    for profile in profiles:
+        print()
+        if sys.stdout.isatty():
+            print_rich(profile.table(longest))
+        else:
+            print(profile.text(longest))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -103,6 +135,7 @@ def _model(arguments: argparse.Namespace) -> Model:
         optimizer=OPTIMIZER if arguments.train else None,
         backend=arguments.backend,
         threads=arguments.threads,
+        precision=arguments.precision,
     )
 
 
@@ -140,7 +173,8 @@ def _peak_bytes() -> int:
 
 def _show(facts: dict[str, Any]) -> None:
     phases = ", ".join(f"{name} {1e3 * s:.0f} ms" for name, s in facts["phases"].items())
-    print(f"{facts['net']}: {facts['work']}, batch {facts['batch']}, {' '.join(facts['inputs'])}")
+    what = f"{facts['work']} in {facts['precision']}, batch {facts['batch']}"
+    print(f"{facts['net']}: {what}, {' '.join(facts['inputs'])}")
     print(f"first step  {facts['first_step_seconds']:.2f} s" + (f" ({phases})" if phases else ""))
     print(
         f"later       {1e3 * facts['step_seconds']:.3g} ms (median of {facts['steps']}), "
@@ -151,3 +185,5 @@ def _show(facts: dict[str, Any]) -> None:
         f"way; {scaled(facts['peak_bytes'], 'B')} resident at the most, "
         f"{scaled(facts['peak_growth_bytes'], 'B')} of it since the start"
     )
+    if facts["trace"] is not None:
+        print(f"trace       {facts['trace']}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
@@ -12,10 +13,12 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
+from graphc.passes.base import Pipeline
 from graphc.runtime.profile import Profile
 
 Array = np.ndarray[Any, Any]
 GROUP = "graphc.backends"
+PRECISIONS = ("f32", "bf16")
 BUILT_IN = {"numpy": "graphc_numpy:NumpyBackend", "llvm": "graphc_llvm:LLVMBackend"}
 
 
@@ -31,6 +34,15 @@ class Runner(ABC):
         hold what they held then.
         """
 
+    def pack(self, on: bool) -> None:  # noqa: B027
+        """Whether inputs that are no data may lie in other layouts than row-major from now on, as
+        `layouts` says. Before this is called they may not; many backends have no use for it.
+        """
+
+    def layouts(self, n: int) -> Mapping[str, str]:
+        """By name the layout, for batch size `n`, of every input that is not row-major then."""
+        return {}
+
     def explain(self) -> str:
         """What runs: per kernel the ops fused, the algorithm, FLOPs and bytes."""
         return "interpreted op by op in numpy"
@@ -39,19 +51,66 @@ class Runner(ABC):
         """What `explain` says as data, for each variant that has run; nothing if none was timed."""
         return ()
 
+    def pipeline(self, n: int) -> Pipeline:
+        """The passes whose result runs for batch size `n`; none if the graph itself does."""
+        return Pipeline(())
+
+    def profile(self, n: int) -> Profile | None:
+        """That of the variant for batch size `n`; None if it has not run or was not timed."""
+        return None
+
     def report(self) -> dict[str, Any]:
         """What preparing has cost so far: seconds by "phases" (a mapping), and "planned_bytes"."""
         return {"phases": {}, "planned_bytes": 0}
 
 
+@dataclass(frozen=True)
+class KernelSource:
+    """What a backend generates for one kernel. texts: by form, such as "loops", "llvm", "asm"."""
+
+    kernel: str
+    texts: Mapping[str, str]
+
+
 class Backend(ABC):
-    """Turns graphs into runners."""
+    """Turns graphs into runners. forms: in what texts it can show the code that it generates."""
 
     name: ClassVar[str]
+    forms: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def prepare(self, graph: Graph, threads: int | None) -> Runner:
-        """A runner for `graph`; work may be put off to the first run."""
+    def prepare(self, graph: Graph, threads: int | None, precision: str = "f32") -> Runner:
+        """A runner for `graph`; work may be put off to the first run.
+
+        precision: one of `PRECISIONS`: in which dtype products are multiplied.
+        """
+
+    def check_precision(self, precision: str) -> None:
+        """Raises GraphcError for a precision that is unknown, or would only make things slower."""
+        if precision not in PRECISIONS:
+            raise GraphcError(
+                f"there is no precision {precision!r}",
+                remedy="precisions: " + ", ".join(PRECISIONS),
+            )
+
+    def sources(self, graph: Graph, forms: Sequence[str] = ()) -> tuple[KernelSource, ...]:
+        """The code for every kernel of `graph` as the passes left it, in the order they run.
+
+        forms: which of the backend's forms; all if none is named. A kernel that runs several times
+        is listed each time. Raises GraphcError for a form that the backend does not have.
+        """
+        strange = [form for form in forms if form not in self.forms]
+        if strange or not self.forms:
+            what = f"no {strange[0]} code" if strange else "no code"
+            raise GraphcError(
+                f"the backend {self.name!r} generates {what}",
+                remedy=f"it shows: {', '.join(self.forms) or 'nothing, it interprets'}",
+            )
+        return self._sources(graph, tuple(forms) or self.forms)
+
+    def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
+        """`sources` for checked forms; to be written by every backend that has any."""
+        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         """What it generates code with and for, as plain data: versions, processor, vectors."""

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from graphc.base.arguments import as_numbers
+from graphc.base.display import Displayed
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.types import DType, TensorType
 from graphc.ops.interpret import check_shape
 from graphc.runtime.backend import Runner
+from graphc.runtime.kept import Kept
 from graphc.runtime.profile import Profile
 
 Array = np.ndarray[Any, Any]
@@ -79,7 +81,7 @@ def fill(feeds: Sequence[Feed], values: Sequence[Any], arrays: list[Any]) -> int
     return 1 if n is None else n
 
 
-class Executable:
+class Executable(Displayed):
     """A compiled graph.
 
     ``run(x, **params)``: data inputs by position in the graph's order, any input by name. Returns
@@ -96,22 +98,34 @@ class Executable:
         values = _in_order(self.graph, data, named)
         arrays: list[Any] = [None] * len(self.feeds)
         n = fill(self.feeds, values, arrays)
-        for _, source in self.graph.donations:
-            arrays[source] = arrays[source].copy()
+        layouts = self.runner.layouts(n)
+        written = {source for _, source in self.graph.donations}
+        for place in written | {f.place for f in self.feeds if f.name in layouts}:
+            arrays[place] = arrays[place].copy()
+        held = Kept({f.name: arrays[f.place] for f in self.feeds if f.name in layouts})
+        held.bring(layouts, layouts)
         outputs = self.runner.run(arrays, n)
+        held.row_major()
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def bind(
-        self, held: Mapping[str, Array], version: Callable[[], int | None] | None = None
+        self, held: Kept | Mapping[str, Array], version: Callable[[], int | None] | None = None
     ) -> Session:
         """A session in which the named inputs are these arrays, overwritten where donated.
 
+        held: arrays, which are row-major whenever nothing runs, or `Kept` ones.
         version: a number that changes whenever what they hold may have changed, or None if that is
         not known; what depends on them alone is then computed only when it must be.
 
         Raises GraphcError if an array is not writable, contiguous and of the input's type.
         """
         return Session(self.graph, self.runner, held, version)
+
+    def pack(self, on: bool = True) -> None:
+        """Whether sessions may leave arrays that are `Kept` in the layouts that the next run of the
+        same kind wants; what is called or bound otherwise stays row-major.
+        """
+        self.runner.pack(on)
 
     def explain(self) -> str:
         """Per kernel: the ops fused, the schedule, FLOPs, bytes, time, share of the roofline and
@@ -125,6 +139,19 @@ class Executable:
         """
         return self.runner.profiles()
 
+    def profile(self, batch: int = 1) -> Profile:
+        """What a run with batches of that size does, kernel by kernel; it must have run with it.
+
+        Raises GraphcError if it has not, and for a backend that does not time kernels.
+        """
+        found = self.runner.profile(batch)
+        if found is None:
+            raise GraphcError(
+                f"{self.graph.name} has no kernels to time for batch {batch}",
+                remedy='run it once with that batch size, on the backend "llvm"',
+            )
+        return found
+
 
 class Session:
     """An executable with parameters and states bound: only data is passed at each call."""
@@ -133,7 +160,7 @@ class Session:
         self,
         graph: Graph,
         runner: Runner,
-        held: Mapping[str, Array],
+        held: Kept | Mapping[str, Array],
         version: Callable[[], int | None] | None = None,
     ) -> None:
         self.graph = graph
@@ -141,11 +168,15 @@ class Session:
         self.version = version
         self.identity = object()  # not its address, which a later session may have again
         feeds = feeds_of(graph)
-        self.data = tuple(f for f in feeds if f.name not in held)
-        self.arrays: list[Any] = [held.get(f.name) for f in feeds]
+        self.packs = isinstance(held, Kept)
+        self.held = held if isinstance(held, Kept) else Kept(held)
+        bound = self.held.arrays
+        self.data = tuple(f for f in feeds if f.name not in bound)
+        self.names = [f.name for f in feeds if f.name in bound]
+        self.arrays: list[Any] = [bound.get(f.name) for f in feeds]
         for feed in feeds:
-            if feed.name in held:
-                _check_held(feed.name, held[feed.name], feed.type)
+            if feed.name in bound:
+                _check_held(feed.name, bound[feed.name], feed.type)
         donated = {output for output, _ in graph.donations}
         self.kept = tuple(k for k in range(len(graph.outputs)) if k not in donated)
 
@@ -164,7 +195,14 @@ class Session:
         n = fill(self.data, data, arrays)
         version = None if self.version is None else self.version()
         token = None if version is None else (self.identity, version)
-        outputs = self.runner.run(arrays, n, token)
+        self.runner.layouts(n)  # compiles what is not yet compiled: nobody should wait for that
+        with self.held.lock:
+            self.held.bring(self.names, self.runner.layouts(n))
+            try:
+                outputs = self.runner.run(arrays, n, token)
+            finally:
+                if not self.packs:
+                    self.held.row_major()
         return tuple([outputs[k] for k in self.kept])
 
 

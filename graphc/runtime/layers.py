@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from graphc.ir.node import Node
+from graphc.ir.node import Node, form_of
 from graphc.ir.types import Batch, TensorType
 from graphc.loops.definition import body_of
 from graphc.loops.language import Amount
@@ -56,7 +56,7 @@ def layer_parts(program: Program, names: Mapping[str, str] = NO_NAMES) -> tuple[
         op = contraction.op.name
         calls: tuple[int, ...] = (number,)
         if flops is not None:
-            op = step.node.origin or op
+            op = form_of(step.node.origin) or op
             calls = tuple(sorted({number, *tiles} - taken))
             taken |= tiles
         flops = flops or program.calls[number].kernel.flops

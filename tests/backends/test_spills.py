@@ -18,7 +18,7 @@ from graphc.ops.contractions import conv2d, conv2d_input_grad, conv2d_weight_gra
 from graphc.ops.op import family_of
 from graphc.ops.views import transpose
 from graphc.passes.base import Pipeline
-from graphc.passes.pipelines import LARGE, SMALL
+from graphc.passes.pipelines import LARGE, SMALL, backend_pipelines
 from graphc.runtime.program import build_program
 from graphc_llvm.engine import Target, assembly, machine_of
 from graphc_llvm.module import step_module
@@ -26,10 +26,11 @@ from graphc_llvm.spills import functions, innermost_loops, stack_traffic
 
 AVX512 = Target("x86_64-unknown-linux-gnu", "x86-64-v4")
 AVX2 = Target("x86_64-unknown-linux-gnu", "x86-64-v3")
+BF16 = Target("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512bf16")
 TARGETS = {"avx512": AVX512, "avx2": AVX2}
 WIDE_PASSES = ("winograd", "block_channels")
 BATCH_LAST = Pipeline(tuple(p for p in LARGE.passes if p.name not in WIDE_PASSES))
-MULTIPLY_ADD = re.compile(r"\bvfmadd\w+ps\b")
+MULTIPLY_ADD = re.compile(r"\b(vfmadd\w+|vdpbf16)ps\b")
 MASKED = re.compile(r"vmaskmovps|\{%k\d\}")
 
 
@@ -123,6 +124,15 @@ def test_micro_kernels_do_not_spill(layer: str, processor: str, layout: str) -> 
         assert loops, f"{kernel.name} [{kernel.schedule}] has no inner loop"
         traffic = [line for loop in loops for line in stack_traffic(loop)]
         assert not traffic, f"{kernel.name} [{kernel.schedule}] spills:\n" + "\n".join(traffic)
+
+
+@pytest.mark.parametrize("layer", ["dense, wide", "1x1", "3x3, stride 2", "3x3, grouped"])
+def test_products_of_pairs_do_not_spill(layer: str) -> None:
+    pipeline = backend_pipelines("bf16")["small"]
+    found = list(contractions(LAYERS[layer], pipeline, BF16, machine_of(BF16)))
+    loops = [loop for pair in found for loop in micro_kernels(*pair)]
+    assert any("vdpbf16ps" in loop for loop in loops)
+    assert not [line for loop in loops for line in stack_traffic(loop)]
 
 
 def test_products_of_tiles_are_among_the_micro_kernels() -> None:

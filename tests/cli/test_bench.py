@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from graphc.cli import main
 PROMISED = {
     "net", "work", "inputs", "batch", "first_step_seconds", "phases", "step_seconds", "steps",
     "samples_per_second", "planned_bytes", "peak_bytes", "peak_growth_bytes", "profiles",
+    "precision", "trace",
 }  # fmt: skip
 QUICK = ("--seconds", "0")
 SMALL = "1x12x12-4C3-8C3-MP2-16N-10N"
@@ -55,12 +57,12 @@ def test_a_training_step_in_numbers(measured: Callable[..., Any]) -> None:
 
 def test_a_prediction_for_people(bench: Callable[..., str]) -> None:
     out = bench("lenet5")
-    assert out.startswith("lenet5: prediction, batch 1, f32[N,1,32,32]\n")
+    assert out.startswith("lenet5: prediction in f32, batch 1, f32[N,1,32,32]\n")
     assert re.search(r"^first step +[\d.]+ s \(.*machine code \d+ ms", out, re.M)
     assert re.search(r"^later +[\d.e+]+ ms \(median of \d+\), [\d,.]+ samples/s$", out, re.M)
     assert re.search(r"^memory +[\d.]+ [kM]B planned .* [\d.]+ [MG]B resident", out, re.M)
     assert re.search(r"^roofline of this machine: \d+ GFLOP/s, \d+ GB/s from memory$", out, re.M)
-    assert "share  spills  kernel: ops  [schedule]" in out
+    assert re.search(r"share +spills +layer +lines +kernel: ops +\[schedule\]$", out, re.M)
     assert re.search(r"% +1  0: conv2d$", out, re.M)
 
 
@@ -73,6 +75,14 @@ def test_the_longest_kernels_by_time_or_all_as_they_run(bench: Callable[..., str
     assert len(times) == 12 and times == sorted(times, reverse=True)
     assert f"... and {count - 12} more, " in few
     assert len(row.findall(every)) == count and "more, " not in every
+
+
+def test_a_timeline_in_a_file(measured: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "step.json"
+    found = measured(SMALL, "--trace", str(path))
+    assert found["trace"] == str(path)
+    traced = [e["name"] for e in json.loads(path.read_text())["traceEvents"] if e["ph"] == "X"]
+    assert {kernel["name"] for kernel in found["profiles"][0]["kernels"]} <= set(traced)
 
 
 def test_images_of_another_size(measured: Callable[..., Any]) -> None:
