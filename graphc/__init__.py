@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from graphc.base import display
+
 __version__ = "0.1.0"
 
 _NAMES = {
@@ -23,6 +25,7 @@ _NAMES = {
     "TensorType": "graphc.ir.types",
     "compile": "graphc.compiler",
     "compress": "graphc.train.compression",
+    "explain_recompiles": "graphc.runtime.compilations",
     "grad": "graphc.passes.autodiff",
     "load": "graphc.train.model",
     "parse": "graphc.ir.text",
@@ -43,6 +46,7 @@ _MODULES = {
     "zoo": "graphc_nn.zoo",
 }
 __all__ = [*_NAMES, *_MODULES, "__version__"]
+display.provide("graphc.inspect.display")
 
 if TYPE_CHECKING:
     import graphc_nn as nn  # noqa: F401
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from graphc.ir.text import verify as verify
     from graphc.ir.types import TensorType as TensorType
     from graphc.passes.autodiff import grad as grad
+    from graphc.runtime.compilations import explain_recompiles as explain_recompiles
     from graphc.tracing.trace import trace as trace
     from graphc.train import data as data
     from graphc.train import detection as detection

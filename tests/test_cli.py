@@ -97,7 +97,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["show", "mlp", "--after", "fuze"], "no pass 'fuze'", "did you mean fuse?"),
         (["show", "mlp", "--after", "svd{size=3}"], "no option 'size=3'", "rank"),
         (["show", "mlp", "--after", "svd{rank=9999}"], "break-even rank", "rank of at most"),
-        (["train", "lenet5", "--epoch", "3"], "'--epoch'", "did you mean --epochs?"),
+        (["train", "lenet5", "--epoch", "3"], "'--epoch'", "did you mean --epochs"),
         (["train", "lenet5", "--epochs", "x"], "invalid int value: 'x'", "--help"),
         (["train", "lenet5", "--epochs", "-1"], "epochs is -1", "at least 0"),
         (["train", "lenet5", "--batch-size", "0"], "batch_size is 0", "at least 1"),
@@ -182,10 +182,34 @@ def test_show_prints_the_graph_and_a_row_for_each_layer(
     assert "61,706" in out and "f32[N,16,10,10]" in out
     found = run_json("show", "lenet5")
     assert found["parameters"] == 61_706
-    assert [row["parameters"] for row in found["layers"] if row["layer"]] == [
+    assert [row["layer"] for row in found["layers"]] == [str(k) for k in range(12)]
+    assert [row["parameters"] for row in found["layers"] if row["parameters"]] == [
         156, 2_416, 48_120, 10_164, 850,
     ]  # fmt: skip
     assert len(gc.parse(found["text"]).outputs) == 1
+
+
+def test_show_plans_the_memory_of_a_training_step(run_json: Callable[..., Any]) -> None:
+    one, many = (run_json("show", "lenet5", "--batch-size", n) for n in ("1", "64"))
+    assert many["batch"] == 64 and many["flops"] == 64 * one["flops"]
+    assert many["planned_bytes"] > 8 * one["planned_bytes"] > 0
+    assert any(row["gradients"] for row in many["layers"])
+
+
+def test_show_marks_the_layer_that_does_not_fit(run: Run, run_json: Callable[..., Any]) -> None:
+    code, out, err = run("show", "lenet5", "--size", "12")
+    assert code == 2
+    rows = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
+    assert rows == ["0", "1", "2", "✗ 3", "", "all"]
+    assert "Conv(16, 5)" in out and "window 5 does not fit size 4" in out
+    assert err.startswith("error: conv2d: window 5 does not fit size 4")
+    assert "does not fit" in run_json("show", "lenet5", "--size", "12", code=2)["error"]
+
+
+def test_show_has_colours_where_they_are_asked_for() -> None:
+    coloured = _graphc("show", "mlp", FORCE_COLOR="1", NO_COLOR="", TERM="xterm-256color")
+    assert "\x1b[36m%x" in coloured.stdout
+    assert "\x1b[" not in _graphc("show", "mlp", FORCE_COLOR="").stdout
 
 
 @pytest.mark.parametrize(
@@ -279,9 +303,13 @@ def test_doctor(run: Run, run_json: Callable[..., Any]) -> None:
 
 
 def test_train_prints_what_it_does(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "weights.safetensors"
-    code, out, _ = run("train", "lenet5", "--epochs", "2", "--save", str(file))
+    file, drawn = tmp_path / "weights.safetensors", tmp_path / "drawn"
+    words = "train", "lenet5", "--epochs", "2", "--save", str(file), "--pictures", str(drawn)
+    code, out, _ = run(*words)
     assert code == 0
+    listed = re.search(r"^pictures +(\S+): (.*)$", out, re.M)
+    assert listed is not None and listed[1] == str(drawn)
+    assert sorted(listed[2].split(", ")) == sorted(path.name for path in drawn.iterdir())
     assert "61,706 parameters, 1,437 samples to train on, 360 to test" in out
     assert re.search(r"^epoch 2/2  loss 0\.\d+  accuracy \d+\.\d %  \d+ images/s$", out, re.M)
     assert re.search(r"^compiled +in \d+\.\d\d s \(.*machine code \d+ ms\)$", out, re.M)
@@ -441,10 +469,10 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
 
 
-def _graphc(*words: str) -> subprocess.CompletedProcess[str]:
+def _graphc(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "graphc.cli", *words],
-        env=_environment(),
+        env=_environment() | variables,
         capture_output=True,
         text=True,
         timeout=60,

@@ -12,7 +12,11 @@ from functools import partial
 
 from graphc.base.errors import GraphcError
 from graphc.cli.output import nearest
+from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType, parse_type
+from graphc.tracing.trace import trace_callable
+from graphc.train.graphs import StepOptions, training_graph
+from graphc.train.losses import loss_from
 from graphc.train.model import Model
 from graphc.train.optim import SGD, Optimizer
 from graphc.train.recipes import RECIPES
@@ -62,6 +66,21 @@ def _sized(network: Network, size: int) -> Network:
         for t in types
     )
     return replace(network, input_type=sized if len(sized) > 1 else sized[0])
+
+
+def training_step(name: str, size: int | None = None) -> Graph:
+    """One whole training step of the network as its recipe trains it, with its usual loss: a graph
+    without a model, so that nothing is allocated.
+    """
+    network = network_named(name, size)
+    recipe = RECIPES.get(name)
+    return training_graph(
+        trace_callable(network.build(), network.input_types, training=True),
+        loss_from(network.loss, None),
+        WITHOUT_RECIPE if recipe is None else recipe.optimizer,
+        "",
+        StepOptions(),
+    )
 
 
 def training_model(

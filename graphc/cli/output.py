@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import difflib
 import json
-import sys
 from collections.abc import Iterable
 from typing import Any
 
-from graphc.inspect.render import as_text
-
-WIDTH_ELSEWHERE = 120
+from graphc.inspect.render import show
 
 
 def print_json(value: Any) -> None:
@@ -22,16 +19,8 @@ def print_json(value: Any) -> None:
 
 
 def print_rich(*renderables: Any) -> None:
-    """Tables and text, with colours on a terminal and in plain lines elsewhere."""
-    if not sys.stdout.isatty():
-        for renderable in renderables:
-            print(as_text(renderable, WIDTH_ELSEWHERE))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for renderable in renderables:
-        console.print(renderable)
+    """Graphs, tables and text, with colours on a terminal and in plain lines elsewhere."""
+    show(*renderables)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

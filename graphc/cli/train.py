@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from graphc.base.errors import GraphcError
 from graphc.cli.data_folder import read_folder
 from graphc.cli.networks import add_network, network_named, training_model
 from graphc.cli.output import print_json, print_rich
+from graphc.inspect.figure import picture_folder
+from graphc.inspect.model_pictures import save_pictures
 from graphc.inspect.render import counted, scaled, table
 from graphc.ir.types import parse_type
 from graphc.train.dataset import Dataset
@@ -43,6 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="llvm", help="default: llvm")
     parser.add_argument("--save", metavar="FILE", help="write the trained network there")
     parser.add_argument(
+        "--log",
+        metavar="FILE",
+        help="add a JSON object a line for each epoch to FILE.jsonl; a FOLDER gets event files for "
+        "TensorBoard",
+    )
+    parser.add_argument(
+        "--pictures",
+        metavar="FOLDER",
+        help="draw there what was learnt: filters, feature maps, activations, curves, confusion "
+        "and mistakes",
+    )
+    parser.add_argument(
         "--data",
         metavar="FOLDER",
         help="instead of the digits: MNIST's IDX files, the binary files of CIFAR-10, CIFAR-100 or "
@@ -54,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, saves, tests and prints; returns 130 if Ctrl-C ended the training."""
     recipe = _recipe(arguments)
     _check_target(arguments.save)
+    if arguments.pictures is not None:
+        picture_folder(arguments.pictures)  # what is missing is said before the training
     begin = time.perf_counter()
     train, test = recipe.data()
     model = training_model(
@@ -65,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     built = time.perf_counter() - begin
     if not arguments.json:
-        parameters = counted(sum(p.size for p in model.params.values()))
+        parameters = counted(_parameters(model))
         counts = f"{counted(len(train))} samples to train on, {counted(len(test))} to test"
         print(f"{arguments.net}: {parameters} parameters, {counts}", flush=True)
     begin = time.perf_counter()
@@ -78,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         "batch_size": recipe.batch_size,
         "seconds": seconds,
         "saved": arguments.save,
+        "pictures": [],
     }
     if history.interrupted:
         _show(facts, arguments.json)
@@ -86,6 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
     facts["test_samples"] = len(test)
     facts["test_accuracy"] = float(confusion.trace() / confusion.sum())
     facts["confusion"] = confusion.tolist()
+    if arguments.pictures is not None:
+        made = save_pictures(arguments.pictures, model, history, test)
+        facts["pictures"] = list(map(str, made))
     _show(facts, arguments.json)
     return 0
 
@@ -128,17 +146,25 @@ def _check_target(path: str | None) -> None:
         raise GraphcError(f"cannot save to {path!r}", remedy="give a file in a folder that exists")
 
 
+def _parameters(model: Model) -> int:
+    """How many numbers the network holds."""
+    inputs = model.graphs["forward"].inputs
+    return sum(i.tensor.count() for i in inputs if i.attrs["kind"] != "data")
+
+
 def _fit(model: Model, train: Dataset, recipe: Recipe, arguments: argparse.Namespace) -> History:
     """Trains. If that fails after some steps, what was learnt by then is still saved."""
-    before = {name: array.copy() for name, array in model.params.items()}
     progress: Progress | str = Lines(sys.stderr) if arguments.json else "auto"
     try:
         return model.fit(
-            train, epochs=recipe.epochs, batch_size=recipe.batch_size, progress=progress
+            train,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            progress=progress,
+            log=arguments.log,
         )
     except GraphcError as error:
-        learnt = any(not np.array_equal(before[n], a) for n, a in model.params.items())
-        if arguments.save is not None and learnt:
+        if arguments.save is not None and model.steps > 0:
             model.save(arguments.save)
             error.remedy = f"{error.remedy}; the last good weights are in {arguments.save}"
         raise
@@ -174,6 +200,9 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
     print(f"planned memory  {scaled(facts['planned_bytes'], 'B')} for what is computed in a step")
     if facts["saved"] is not None:
         print(f"saved           {facts['saved']}")
+    if facts["pictures"]:
+        names = ", ".join(Path(path).name for path in facts["pictures"])
+        print(f"pictures        {Path(facts['pictures'][0]).parent}: {names}")
     if facts["test_accuracy"] is None:
         return
     accuracy, samples = 100 * facts["test_accuracy"], counted(facts["test_samples"])

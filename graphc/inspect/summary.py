@@ -1,33 +1,46 @@
 """A network at a glance: one row a layer with shape, parameters, FLOPs and memory.
 
-A layer is what reads one owner's parameters ("3.weight" and "3.bias" make layer "3"); an op that
-reads none has a row of its own. It knows a graph's nodes and their costs, not the front end.
+A layer is what was built in one layer of the front end; of a graph that does not say (one read from
+text), what reads one owner's parameters ("3.weight" and "3.bias" make layer "3"). An op outside of
+layers has a row of its own. A network that fails shape inference has its rows up to the layer that
+fails. It knows a graph's nodes and their costs, not the front end.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from graphc.base.arguments import check_whole
 from graphc.inspect.cost import flops, type_bytes
-from graphc.inspect.render import as_text, counted, scaled, table
+from graphc.inspect.memory import StepMemory
+from graphc.inspect.receptive_field import receptive_fields
+from graphc.inspect.render import Sheet, as_text, counted, scaled
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.types import TensorType
 from graphc.ops.op import family_of
+from graphc.tracing.trace import Failure, trace_until_error
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+COLUMNS = ("layer", "ops", "output", "parameters", "FLOPs", "bytes", "sees")
+PLANNED = ("layer", "ops", "output", "parameters", "FLOPs", "activations", "gradients", "sees")
+NUMBERS = ("parameters", "FLOPs", "bytes", "activations", "gradients")
+FAILED = "\N{BALLOT X}"
+
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One layer, all numbers for one sample.
+    """One layer, all numbers for one batch.
 
-    layer: the path of its parameters, "" without any. ops: what it does, in order. output: its
+    layer: its path, "" for an op outside of layers. ops: what it does, in order. output: its
     result's type. parameters: how many trained numbers it is the first to use. flops, bytes: of
     floating point operations, and of its result. receptive_field: height and width in the input's
-    pixels that one pixel of the result sees; None where that is no window.
+    pixels that one pixel of the result sees; None where that is no window. activations, gradients:
+    bytes of both while a training step runs, as it is planned; None without a plan.
     """
 
     layer: str
@@ -37,14 +50,24 @@ class SummaryRow:
     flops: int
     bytes: int
     receptive_field: tuple[int, int] | None
+    activations: int | None = None
+    gradients: int | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Every layer of a graph, in order, and their totals."""
+    """Every layer of a graph, in order, and their totals.
+
+    batch: how many samples all numbers are for. memory: of a step, as it is planned. failure: why
+    the network ends early, and in which layer, if it fails shape inference; the rows are then those
+    before.
+    """
 
     graph: str
     rows: tuple[SummaryRow, ...]
+    batch: int = 1
+    memory: StepMemory | None = None
+    failure: Failure | None = None
 
     @property
     def parameters(self) -> int:
@@ -53,49 +76,119 @@ class Summary:
 
     @property
     def flops(self) -> int:
-        """Floating point operations for one sample."""
+        """Floating point operations for one batch."""
         return sum(row.flops for row in self.rows)
 
     @property
     def bytes(self) -> int:
-        """Bytes of every layer's result for one sample."""
+        """Bytes of every layer's result for one batch."""
         return sum(row.bytes for row in self.rows)
+
+    @property
+    def rest(self) -> tuple[int, int]:
+        """Bytes of activations and gradients that belong to no layer: of the loss and the update,
+        and of what was computed outside of layers. 0 without a plan.
+        """
+        if self.memory is None:
+            return 0, 0
+        shown = [row for row in self.rows if row.activations is not None]
+        activations = sum(self.memory.activations.values()) - sum(r.activations or 0 for r in shown)
+        gradients = sum(self.memory.gradients.values()) - sum(r.gradients or 0 for r in shown)
+        return activations, gradients
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data, ready for JSON."""
-        return {
+        found: dict[str, Any] = {
             "graph": self.graph,
+            "batch": self.batch,
             "layers": [asdict(row) for row in self.rows],
             "parameters": self.parameters,
             "flops": self.flops,
             "bytes": self.bytes,
         }
+        if self.memory is not None:
+            found["rest"] = dict(zip(("activations", "gradients"), self.rest, strict=True))
+            found["planned_bytes"] = self.memory.planned
+        if self.failure is not None:
+            error = self.failure.error
+            found["failed"] = {
+                "layer": self.failure.layer,
+                "text": self.failure.text,
+                "error": error.what,
+                "at": str(self.failure.location or ""),
+                "do": error.remedy,
+            }
+        return found
 
     def __rich__(self) -> Table:
-        columns = ("layer", "ops", "output", "parameters", "FLOPs", "bytes", "sees")
-        rows = [
-            (
-                row.layer,
-                " ".join(row.ops),
-                row.output,
-                counted(row.parameters),
-                scaled(row.flops),
-                scaled(row.bytes, "B"),
-                "x".join(map(str, row.receptive_field or ())),
-            )
-            for row in self.rows
-        ]
-        sums = (counted(self.parameters), scaled(self.flops), scaled(self.bytes, "B"))
-        title = f"{self.graph}, for one sample"
-        return table(title, columns, rows, numbers=columns[3:6], total=("all", "", "", *sums, ""))
+        return self.sheet().rich()
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
 
     def __str__(self) -> str:
         return as_text(self)
 
+    def sheet(self) -> Sheet:
+        """The rows as a table for people."""
+        columns = COLUMNS if self.memory is None else PLANNED
+        rows = [_cells(row, columns) for row in self.rows]
+        total = {
+            "layer": "all",
+            "parameters": counted(self.parameters),
+            "FLOPs": scaled(self.flops),
+            "bytes": scaled(self.bytes, "B"),
+        }
+        caption = ""
+        if self.memory is not None:
+            others = [scaled(number, "B") for number in self.rest]
+            rest = dict(zip(("layer", "activations", "gradients"), ("rest", *others), strict=True))
+            rows.append(tuple(rest.get(c, "") for c in columns))
+            total["activations"] = scaled(sum(self.memory.activations.values()), "B")
+            total["gradients"] = scaled(sum(self.memory.gradients.values()), "B")
+            caption = (
+                f"{scaled(self.memory.planned, 'B')} of memory for all of them: "
+                "values that are done with make room"
+            )
+        failed = None
+        if self.failure is not None:
+            error = self.failure.error
+            what = {"ops": self.failure.text, "output": error.what}
+            what["layer"] = f"{FAILED} {self.failure.layer}".strip()
+            failed = tuple(what.get(c, "") for c in columns)
+            caption = f"at {self.failure.location}: {error.remedy}"
+        samples = "one sample" if self.batch == 1 else f"a batch of {self.batch}"
+        return Sheet(
+            f"{self.graph}, for {samples}",
+            columns,
+            tuple(rows),
+            numbers=NUMBERS,
+            total=tuple(total.get(c, "") for c in columns),
+            failed=failed,
+            caption=caption,
+        )
+
+
+def _cells(row: SummaryRow, columns: tuple[str, ...]) -> tuple[str, ...]:
+    cells = {
+        "layer": row.layer,
+        "ops": " ".join(row.ops),
+        "output": row.output,
+        "parameters": counted(row.parameters),
+        "FLOPs": scaled(row.flops),
+        "bytes": scaled(row.bytes, "B"),
+        "activations": "" if row.activations is None else scaled(row.activations, "B"),
+        "gradients": "" if row.gradients is None else scaled(row.gradients, "B"),
+        "sees": "x".join(map(str, row.receptive_field or ())),
+    }
+    return tuple(cells[c] for c in columns)
+
 
 @dataclass
-class _Layer:
-    """A row in the making."""
+class LayerNodes:
+    """The nodes of one layer, in order, with its path, "" outside of layers. last: its result.
+    parameters, flops: of what it is the first to use.
+    """
 
     path: str
     last: Node
@@ -104,40 +197,83 @@ class _Layer:
     flops: int = 0
 
 
-def summary(graph: Graph) -> Summary:
-    """One row for each layer of a forward graph."""
-    layers: list[_Layer] = []
+def summary(
+    network: Graph | Callable[..., Any],
+    *types: str | TensorType,
+    batch: int = 1,
+    memory: StepMemory | None = None,
+    name: str | None = None,
+) -> Summary:
+    """One row for each layer of a forward graph, or of a network for inputs of `types`.
+
+    batch: how many samples the numbers are for. memory: of a step, for the columns of activations
+    and gradients; the numbers are then for its batch. name: of the network, its own by default. A
+    network that fails shape inference has its rows up to the layer that fails, which the last row
+    names with the reason. Raises GraphcError for types that are not what the network takes.
+    """
+    check_whole("batch", batch)
+    if isinstance(network, Graph):
+        return _summary(network, batch, memory)
+    title = name or getattr(network, "__name__", type(network).__name__).strip("<>").lower()
+    traced, failure = trace_until_error(network, types)
+    found = _summary(traced.graph(title), batch, memory)
+    rows = list(found.rows)
+    while failure is not None and failure.layer and rows and rows[-1].layer == failure.layer:
+        rows.pop()  # it got as far as a part of the layer
+    return replace(found, rows=tuple(rows), failure=failure)
+
+
+def _summary(graph: Graph, batch: int, memory: StepMemory | None) -> Summary:
+    fields = receptive_fields(graph)
+    batch = batch if memory is None else memory.batch
+    rows: list[SummaryRow] = []
+    for layer in layers_of(graph, batch):
+        planned: tuple[int | None, int | None] = None, None
+        first = layer.path and all(row.layer != layer.path for row in rows)
+        if memory is not None and memory.layered and first:
+            planned = memory.activations.get(layer.path, 0), memory.gradients.get(layer.path, 0)
+        rows.append(
+            SummaryRow(
+                layer.path,
+                tuple(n.op.name for n in layer.nodes),
+                str(layer.last.type),
+                layer.parameters,
+                layer.flops,
+                type_bytes(layer.last.type, batch),
+                fields.get(layer.last),
+                *planned,
+            )
+        )
+    return Summary(graph.name, tuple(rows), batch, memory)
+
+
+def layers_of(graph: Graph, batch: int = 1) -> list[LayerNodes]:
+    """The nodes that depend on the data, by layer: by where they were written, or in a graph that
+    does not know, such as a loaded one, by whose parameters they read.
+    """
+    layers: list[LayerNodes] = []
     owners = _owners(graph)
     fed = _depending_on_data(graph)
-    fields = _receptive_fields(graph)
     counted_nodes: set[Node] = set()
     for node in graph.nodes:
         if node not in fed or family_of(node) == "input":
             continue
-        path = _owner_of(node, fed, owners)
+        path = _layer_of(node) or _owner_of(node, fed, owners)
         layer = layers[-1] if layers and path and layers[-1].path == path else None
         if layer is None:
-            layer = _Layer(path, node)
+            layer = LayerNodes(path, node)
             layers.append(layer)
         layer.last = node
         layer.nodes.append(node)
         for held in _newly_used(node, fed, counted_nodes):
-            layer.flops += flops(held)
+            layer.flops += flops(held, batch)
             if family_of(held) == "input" and held.attrs["kind"] == "parameter":
                 layer.parameters += held.tensor.count()
-    rows = (
-        SummaryRow(
-            layer.path,
-            tuple(n.op.name for n in layer.nodes),
-            str(layer.last.type),
-            layer.parameters,
-            layer.flops,
-            type_bytes(layer.last.type),
-            fields.get(layer.last),
-        )
-        for layer in layers
-    )
-    return Summary(graph.name, tuple(rows))
+    return layers
+
+
+def _layer_of(node: Node) -> str:
+    return node.location.layer if node.location is not None else ""
 
 
 def _depending_on_data(graph: Graph) -> set[Node]:
@@ -180,39 +316,3 @@ def _newly_used(node: Node, fed: set[Node], counted_nodes: set[Node]) -> list[No
         found.append(at)
         waiting.extend(i for i in at.inputs if i not in fed)
     return found
-
-
-def _receptive_fields(graph: Graph) -> dict[Node, tuple[int, int]]:
-    """What one pixel of each image sees of the input image, from the front on.
-
-    A window of F taps, `jump` input pixels apart, adds (F - 1) * jump; a stride multiplies jump.
-    """
-    sees: dict[Node, tuple[int, int]] = {}
-    jumps: dict[Node, tuple[int, int]] = {}
-    for node in graph.nodes:
-        if not isinstance(node.type, TensorType) or node.type.rank != 4:
-            continue
-        if family_of(node) == "input":
-            if node.attrs["kind"] == "data":
-                sees[node], jumps[node] = (1, 1), (1, 1)
-            continue
-        sources = [i for i in node.inputs if i in sees]
-        if not sources:
-            continue
-        reach = (max(sees[i][0] for i in sources), max(sees[i][1] for i in sources))
-        jump = jumps[sources[0]]
-        if "stride" in node.attrs and "size" not in node.attrs:
-            reach, jump = _through_window(node, reach, jump)
-        elif family_of(node) != "elementwise":
-            continue
-        sees[node], jumps[node] = reach, jump
-    return sees
-
-
-def _through_window(
-    node: Node, reach: tuple[int, int], jump: tuple[int, int]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    window = node.attrs.get("window") or node.inputs[1].tensor.concrete(1)[-2:]
-    dilation, stride = node.attrs.get("dilation", (1, 1)), node.attrs["stride"]
-    y, x = (reach[a] + (window[a] - 1) * dilation[a] * jump[a] for a in (0, 1))
-    return (y, x), (jump[0] * stride[0], jump[1] * stride[1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from graphc.base.display import Displayed
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -26,7 +28,7 @@ class Epoch:
 
 
 @dataclass
-class History:
+class History(Displayed):
     """Every finished epoch of a `fit`, those before it was resumed included.
 
     interrupted: whether Ctrl-C ended it. stopped_early: whether early stopping did. best_epoch: the

@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from graphc.base.arguments import as_numbers, check_whole
+from graphc.base.display import Displayed
 from graphc.base.errors import GraphcError
+from graphc.inspect.memory import step_memory
+from graphc.inspect.summary import Summary, summary
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.text import parse
 from graphc.ir.types import TensorType, parse_type
 from graphc.runtime.executable import Executable
+from graphc.runtime.profile import Profile
 from graphc.train import model_file
 from graphc.train.dataset import Dataset
 from graphc.train.early_stopping import EarlyStopping
@@ -28,10 +32,12 @@ from graphc.train.engine import Engine
 from graphc.train.fit import Augment, Plan, fit
 from graphc.train.graphs import StepOptions, samples_are_independent
 from graphc.train.history import History
+from graphc.train.logs import Log, with_log
 from graphc.train.losses import Loss, TargetType, loss_from
 from graphc.train.metrics import accuracy
 from graphc.train.optim import Groups, Optimizer
 from graphc.train.parameters import LoadReport, load_into, matching
+from graphc.train.profiling import profile
 from graphc.train.progress import Progress, progress_from
 from graphc.train.replay import TrainingForm
 
@@ -40,7 +46,7 @@ InputType = str | TensorType | Sequence[str | TensorType] | None
 LARGEST_BATCH = 1024
 
 
-class Model:
+class Model(Displayed):
     """A network compiled to predict and, given a loss and an optimiser, to train.
 
     net: a network (`graphc.nn`), any callable on traced tensors, or a graph (to predict only).
@@ -54,6 +60,9 @@ class Model:
     frozen: patterns of parameter names, such as "0.*": those are not trained. clip_norm: all
     gradients are scaled so that together they have at most this norm. clip_value: each element of a
     gradient is put into +-clip_value. accumulate: how many batches one update averages over.
+    precision: "f32", or "bf16" for mixed precision: products are of numbers rounded to bf16 where
+    that is faster; sums, parameters and the optimiser's state stay f32. check_nans: a step or a
+    prediction that is not finite raises an error naming the first node that was not.
     Raises GraphcError for anything that does not fit.
     """
 
@@ -72,6 +81,8 @@ class Model:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        precision: str = "f32",
+        check_nans: bool = False,
     ) -> None:
         types = _checked_network(net, input_type, loss)
         if not isinstance(optimizer, Optimizer | Groups | None):
@@ -90,8 +101,10 @@ class Model:
             backend=backend,
             seed=self.seed,
             threads=threads,
+            precision=precision,
             options=StepOptions(clip_norm=clip_norm, clip_value=clip_value, accumulate=accumulate),
             frozen=_patterns(frozen),
+            check_nans=check_nans,
         )
         self._data = [i for i in self.graphs["forward"].inputs if i.attrs["kind"] == "data"]
 
@@ -125,6 +138,7 @@ class Model:
         seed: int | None = None,
         progress: Progress | str | None = "auto",
         *,
+        log: Log = None,
         augment: Augment | None = None,
         early_stopping: EarlyStopping | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -136,7 +150,9 @@ class Model:
         train, validation: a `Dataset` or a pair (x, y); a last smaller batch is used. seed: of the
         shuffling and the augmentation, the model's by default; equal seeds give equal orders, in a
         second call too. progress: "auto" (a live bar on a terminal, one line an epoch elsewhere),
-        "bar", "lines", None (silent), or a `Progress`.
+        "bar", "lines", None (silent), or a `Progress`. log: a file such as "run.jsonl" that gets a
+        JSON object a line for each epoch, or a folder for TensorBoard's event files, or a
+        `Progress`, or several of these.
 
         augment: ``augment(x, generator)`` gives what is trained on instead of x, a batch as the
         data set has it. early_stopping: an `EarlyStopping`. checkpoint: a file that training is
@@ -160,7 +176,7 @@ class Model:
                 epochs=epochs,
                 batch_size=batch_size,
                 seed=seed,
-                progress=progress_from(progress),
+                progress=with_log(progress_from(progress), log),
                 augment=augment,
                 early_stopping=early_stopping,
                 checkpoint=checkpoint,
@@ -169,6 +185,11 @@ class Model:
             ),
             self.evaluate,
         )
+
+    @property
+    def steps(self) -> int:
+        """Training steps done so far; one whose loss was not finite is none."""
+        return self._engine.steps
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -265,6 +286,15 @@ class Model:
             for k in range(0, max(lengths), LARGEST_BATCH)
         ]
 
+    def profile(self, x: Any, y: Any = None) -> Profile:
+        """Where the time goes, kernel by kernel, in one training step on (x, y), or in one
+        prediction for x if y is left out. Printed, it is a table that names lines of your files.
+
+        The model is afterwards what it was. Raises GraphcError for arrays that do not fit, and for
+        a backend that does not time kernels.
+        """
+        return profile(self._engine, self._inputs(x), y)
+
     # -- models of rewritten networks --------------------------------------------------------------
 
     @property
@@ -298,6 +328,8 @@ class Model:
             clip_norm=engine.options.clip_norm,
             clip_value=engine.options.clip_value,
             accumulate=engine.options.accumulate,
+            precision=engine.precision,
+            check_nans=engine.check_nans,
         )
 
     # -- what it holds -----------------------------------------------------------------------------
@@ -307,11 +339,10 @@ class Model:
         """Parameters and running averages by name, in PyTorch's names and layouts.
 
         The arrays are the model's own: what is written into them is used by the next step. Once
-        they have been asked for, `predict` computes anew at each call what depends on parameters
-        alone (weights in blocks), for nobody says when they change.
+        they have been asked for, they stay row-major, and `predict` computes anew at each call what
+        depends on parameters alone (weights in blocks), for nobody says when they change.
         """
-        self._engine.exposed = True
-        return {name: self._engine.arrays[name] for name in self._engine.exported}
+        return self._engine.expose()
 
     def load_params(self, mapping: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
         """Copies arrays into the parameters of the same names, such as a PyTorch state_dict.
@@ -346,6 +377,20 @@ class Model:
         """The compiled graph of that name: "forward", "train" or "evaluate"."""
         return self._engine.executable(name)
 
+    def summary(self, batch: int = 1) -> Summary:
+        """A row for each layer: its result, parameters, FLOPs, receptive field, and the bytes of
+        its activations and gradients in a training step (in a prediction, if the model does not
+        train) with a batch of that size.
+        """
+        engine, forward = self._engine, self.graphs["forward"]
+        memory = step_memory(
+            self.graphs.get("train", forward),
+            batch,
+            precision=engine.precision,
+            packed=not engine.exposed,
+        )
+        return summary(forward, memory=memory)
+
     def report(self) -> dict[str, Any]:
         """What compiling has cost so far, summed over everything that has run.
 
@@ -360,16 +405,21 @@ class Model:
         return {"phases": phases, "planned_bytes": sum(r["planned_bytes"] for r in reports)}
 
 
-def load(path: str | os.PathLike[str], backend: str = "llvm", threads: int | None = None) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    backend: str = "llvm",
+    threads: int | None = None,
+    precision: str = "f32",
+) -> Model:
     """The model that `Model.save` wrote to `path`, or the network of a checkpoint, to predict with.
 
     Nothing in the file is executed. Raises GraphcError if it is absent, damaged or foreign.
     """
     text, tensors, training = model_file.read(path)
     try:
-        model = Model(parse(text), backend=backend, threads=threads)
+        model = Model(parse(text), backend=backend, threads=threads, precision=precision)
         if training is not None:
-            tensors = {name: a for name, a in tensors.items() if name in model.params}
+            tensors = {name: a for name, a in tensors.items() if name in model._engine.exported}
         model.load_params(tensors)
     except GraphcError as error:
         raise error.within(f"the file {str(path)!r}") from error.__cause__

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import graphc as gc
+from graphc import nn
+from graphc.base.errors import GraphcError
 from graphc.inspect import as_text, counted, scaled, summary
 
 NETWORK = gc.parse(
@@ -129,3 +133,141 @@ def test_rich_is_not_loaded_before_something_is_rendered() -> None:
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- layers of the front end, memory, and networks that fail ---------------------------------------
+
+
+class Branches(nn.Module):
+    """Two layers on one input, and arithmetic of its own."""
+
+    def __init__(self) -> None:
+        self.left, self.right = nn.Conv(4, 3, padding=1), nn.Sequential(nn.Conv(4, 1), nn.ReLU())
+
+    def __call__(self, x: nn.Tensor) -> nn.Tensor:
+        return self.left(x) * 2.0 + self.right(x)
+
+
+def test_a_layer_of_the_front_end_is_a_row_whatever_it_is_made_of() -> None:
+    rows = summary(Branches(), "f32[N,3,8,8]").rows
+    assert [(row.layer, row.ops) for row in rows] == [
+        ("left", ("conv2d", "add")),
+        ("", ("mul",)),
+        ("right.0", ("conv2d", "add")),
+        ("right.1", ("relu",)),
+        ("", ("add",)),
+    ]
+
+
+def lenet(backend: str = "llvm") -> gc.Model:
+    return gc.Model(
+        gc.zoo.lenet5(), "f32[N,1,32,32]", "cross_entropy", gc.optim.SGD(0.1), backend, threads=1
+    )
+
+
+@pytest.mark.parametrize("n", [3, 32])
+def test_the_memory_is_what_the_step_plans(n: int) -> None:
+    model = lenet()
+    found = model.summary(n)
+    model.step(np.zeros((n, 1, 32, 32), np.float32), np.zeros(n, np.int32))
+    assert found.memory is not None
+    assert found.memory.planned == model.report()["planned_bytes"]
+    assert found.flops == n * model.summary().flops
+
+
+def test_every_byte_of_the_plan_is_in_a_row_or_in_the_rest() -> None:
+    found = lenet("numpy").summary(16)
+    assert found.memory is not None
+    for kind, rest in zip(("activations", "gradients"), found.rest, strict=True):
+        in_rows = sum(getattr(row, kind) for row in found.rows)
+        assert in_rows > 0 and rest >= 0
+        assert in_rows + rest == sum(getattr(found.memory, kind).values())
+
+
+def test_what_fusion_leaves_without_memory_takes_none() -> None:
+    rows = {row.layer: row for row in lenet("numpy").summary(16).rows}
+    assert rows["0"].activations == 0  # the convolution's kernel ends with the tanh behind it
+    assert rows["1"].activations == rows["1"].bytes > 0
+
+
+def test_gradients_that_nobody_needs_take_no_memory() -> None:
+    model = lenet("numpy")
+    whole = model.summary(16)
+    model.freeze("0.*", "3.*")
+    rows = {row.layer: row for row in model.summary(16).rows}
+    assert all(rows[layer].gradients == 0 for layer in "012345")
+    assert whole.memory is not None and sum(whole.memory.gradients.values()) > 0
+
+
+def test_a_model_that_only_predicts_has_the_memory_of_a_prediction() -> None:
+    found = gc.Model(gc.zoo.lenet5(), "f32[N,1,32,32]", backend="numpy").summary(16)
+    assert found.memory is not None and not found.memory.gradients
+
+
+def test_a_graph_that_was_read_knows_no_layers_to_plan_for() -> None:
+    found = summary(NETWORK, memory=gc.inspect.step_memory(NETWORK, 4))
+    assert found.memory is not None and not found.memory.layered
+    assert all(row.activations is None for row in found.rows)
+    assert found.rest == (found.memory.activations[""], 0) and found.rest[0] > 0
+
+
+def failing() -> nn.Sequential:
+    return nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.MaxPool(2), nn.Conv(3, 5), nn.Dense(3))
+
+
+def test_a_network_that_does_not_fit_has_its_rows_up_to_the_layer_that_fails() -> None:
+    found = summary(failing(), "f32[N,1,8,8]", name="failing")
+    assert [(row.layer, row.output) for row in found.rows] == [
+        ("0", "f32[N,4,6,6]"),
+        ("1", "f32[N,4,6,6]"),
+        ("2", "f32[N,4,3,3]"),
+    ]
+    assert found.failure is not None
+    assert (found.failure.layer, found.failure.text) == ("3", "Conv(3, 5)")
+    assert str(found.failure.location).startswith("test_summary.py:")
+    text = str(found)
+    for said in ("✗ 3", "Conv(3, 5)", "window 5 does not fit size 3", "use a smaller window"):
+        assert said in text
+    failed = json.loads(json.dumps(found.to_dict()))["failed"]
+    assert failed["layer"] == "3" and "does not fit" in failed["error"]
+
+
+def test_a_layer_that_fails_half_way_has_no_row_of_its_own() -> None:
+    class Half(nn.Layer):
+        def apply(self, x: nn.Tensor) -> nn.Tensor:
+            return nn.relu(x) @ x
+
+    found = summary(nn.Sequential(nn.Tanh(), Half()), "f32[N,3]")
+    assert [row.layer for row in found.rows] == ["0"]
+    assert found.failure is not None and found.failure.layer == "1"
+
+
+def test_a_function_that_fails_outside_of_layers() -> None:
+    found = summary(lambda x: (x * 2.0) @ x, "f32[N,7]")
+    assert [row.ops for row in found.rows] == [("mul",)]
+    assert found.failure is not None and found.failure.layer == ""
+    assert "matmul: f32[N,7] times f32[N,7]: the inner extents differ" in str(found)
+
+
+def test_a_branch_that_fails_keeps_the_rows_of_the_others() -> None:
+    body = nn.Residual(nn.Sequential(nn.Conv(4, 3), nn.ReLU()))
+    found = summary(nn.Sequential(nn.Conv(4, 1), body), "f32[N,1,8,8]")
+    assert [row.layer for row in found.rows] == ["0", "1.body.0", "1.body.1"]
+    assert found.failure is not None and found.failure.layer == "1"
+    assert "the body gives f32[N,4,6,6]" in found.to_dict()["failed"]["error"]
+
+
+@pytest.mark.parametrize("size", [32, 12])
+def test_the_table_of_lenet5(size: int, golden: Callable[[str, object], None]) -> None:
+    found = summary(gc.zoo.lenet5(), f"f32[N,1,{size},{size}]", name="lenet5")
+    golden(f"lenet5_{size}", found)
+
+
+def test_the_first_layer_may_fail() -> None:
+    found = summary(nn.Sequential(nn.Conv(4, 9)), "f32[N,1,8,8]")
+    assert found.rows == () and found.failure is not None and found.failure.layer == "0"
+
+
+def test_a_network_that_does_not_take_the_types_is_an_error() -> None:
+    with pytest.raises(GraphcError, match="the types given are 2"):
+        summary(failing(), "f32[N,1,8,8]", "f32[N]")
