@@ -4,10 +4,14 @@ lead somewhere, and the README's two commands are what a fresh machine needs.
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -26,6 +30,7 @@ from graphc_llvm.vector_math import ULP
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 AVX512 = Machine(vector_bytes=64, registers=32)
+WATCHING = ("BISECT", "PRINT", "DUMP", "TIME", "VERIFY", "CHECK")
 TRAIN = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/graphc train lenet5"
 TEST = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest'
 
@@ -66,10 +71,62 @@ def first_loops() -> str:
     return "\n".join(["```", "$ graphc show lenet5 --loops", *shown, "```"])
 
 
+def reference() -> str:
+    """A section for each public module, a row for each name: its signature and what it is."""
+    own = sorted(name for name in gc.__all__ if name not in gc._MODULES and name != "__version__")
+    sections = [("gc", gc, own)]
+    for name in sorted(gc._MODULES):
+        module = getattr(gc, name)
+        sections.append((f"gc.{name}", module, sorted(module.__all__)))
+    return "\n\n".join(_section(*section) for section in sections)
+
+
+def _section(title: str, module: Any, names: list[str]) -> str:
+    lines = [f"## {title}", "", _first_paragraph(module), "", "| name | what it is |", "|---|---|"]
+    for name in names:
+        value = getattr(module, name)
+        if callable(value):
+            lines.append(f"| `{name}{_signature(value)}` | {_first_paragraph(value)} |")
+    return "\n".join(lines)
+
+
+def _signature(value: Any) -> str:
+    """The names of the parameters, with those defaults that are plain values."""
+    try:
+        found = inspect.signature(value).parameters.values()
+    except ValueError:
+        return "(...)"
+    shown = []
+    for p in found:
+        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        plain = isinstance(p.default, int | float | str | None) and p.default is not p.empty
+        shown.append(f"{star}{p.name}" + (f"={p.default!r}" if plain else ""))
+    return f"({', '.join(shown)})"
+
+
+def _first_paragraph(value: Any) -> str:
+    first = (inspect.getdoc(value) or "").split("\n\n")[0]
+    return " ".join(first.split()).replace("|", "\\|")
+
+
+def error_catalogue() -> str:
+    """A section for each program that must fail: the program, and what it prints."""
+    folder = ROOT / "tests" / "errors"
+    sections = []
+    for program in sorted((folder / "programs").glob("*.py")):
+        code = program.read_text(encoding="utf-8").strip()
+        message = (folder / "expected" / f"{program.stem}.txt").read_text(encoding="utf-8").strip()
+        title = program.stem.replace("_", " ").capitalize()
+        sections.append(f"### {title}\n\n```py\n{code}\n```\n\n```\n{message}\n```")
+    return "\n\n".join(sections)
+
+
 GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
     "ops": ("docs/ir.md", op_table),
     "passes": ("docs/passes.md", pass_list),
     "loops": ("README.md", first_loops),
+    "reference": ("docs/reference.md", reference),
+    "errors": ("docs/errors.md", error_catalogue),
 }
 
 
@@ -110,7 +167,7 @@ def test_the_kernels_page_states_the_errors_of_the_elementary_functions() -> Non
 def test_every_setting_that_watches_passes_is_explained() -> None:
     page = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
     watching = {s.variable for s in settings.ALL} & set(re.findall(r"GRAPHC_[A-Z_]+", page))
-    assert watching == {f"GRAPHC_{name}" for name in ("PRINT", "DUMP", "TIME", "VERIFY", "CHECK")}
+    assert watching == {f"GRAPHC_{name}" for name in WATCHING}
 
 
 def test_the_readme_begins_with_two_commands_of_a_line_each() -> None:
@@ -142,9 +199,10 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     code = blocks(page.read_text(encoding="utf-8"), "python")
     if page.stem == "adding_an_op":
         code = code[1:]  # the op's own file: it has run already, and an op is declared once
-    namespace: dict[str, object] = {"__name__": page.stem}
+    module = ModuleType(page.stem)  # dataclasses look their module up by name
+    monkeypatch.setitem(sys.modules, page.stem, module)
     for block in code:
-        exec(compile(block, page.name, "exec"), namespace)
+        exec(compile(block, page.name, "exec", dont_inherit=True), module.__dict__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
