@@ -76,7 +76,7 @@ for cut in cuts:
         print(f"cut before layer {cut}, {name}: {100 * mean:.1f} %")
     for name, model in (("fine-tuned", tuned), ("frozen", top)):
         graph = model.graphs["train"]
-        ops = sorted(set(re.findall(r"gradient of (\w+)", str(graph))))
+        ops = sorted(set(re.findall(r"gradient of %?(\w+?)(?:_\d+)?\b", str(graph))))
         print(f"  training step, {name}: {len(graph)} nodes, gradients of {', '.join(ops)}")
 
 curves = {name: (cuts, means) for name, means in curves.items()}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from graphc.ir.index import Index, Variable
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
 from graphc.loops.language import Buffer, Read, reads
-from graphc.loops.schedule import Schedule
+from graphc.loops.schedule import Schedule, guard_variables
 
 USUAL_BATCH = 4
 ENOUGH_TASKS = 8
@@ -152,9 +152,13 @@ def pieces(definition: Definition, schedule: Schedule) -> tuple[tuple[Axis, int]
         return ()
     if schedule.vector in definition.reduced:
         return ()
+    if guard_variables(definition) & {a.variable for a in definition.reduced}:
+        return ()  # their loops end where images do, not with a piece
     if len(definition.reduced) == 1:
         return _few_pages(definition)
-    return () if any(b.batch_last for b in definition.buffers) else _near(definition, schedule)
+    if not definition.reduced or any(b.batch_last for b in definition.buffers):
+        return ()
+    return _near(definition, schedule)
 
 
 def _few_pages(definition: Definition) -> tuple[tuple[Axis, int], ...]:

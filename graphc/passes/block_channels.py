@@ -124,7 +124,11 @@ def _operands(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _has_no_memory(node: Node) -> bool:
-    """Whether `node` is computed where it is read: numbers made up, or a vector repeated."""
+    """Whether `node` is computed where it is read: numbers made up (as the mask of what is put side
+    by side is), or a vector repeated.
+    """
+    if family_of(node) == "elementwise":
+        return all(family_of(i) == "create" for i in node.inputs)
     return family_of(node) == "create" or node.op.name == "broadcast"
 
 

@@ -64,7 +64,7 @@ def _split(graph: Graph) -> tuple[Graph, Graph] | None:
         if node.op.name == "input":
             if node.attrs["kind"] != "data":
                 fixed.add(node)
-        elif node.inputs and all(i in fixed for i in node.inputs) and not _knows_batch(node):
+        elif all(i in fixed for i in node.inputs) and not _knows_batch(node):
             fixed.add(node)
     own = {source_of(o)[0] for o in graph.outputs}
     users = graph.users()

@@ -27,7 +27,7 @@ SPECIAL = np.array([NAN, INF, -INF, 0.0, -0.0, 1.5, -1.5], np.float32)
 
 def _run(backend: str, build: Callable[..., Node], *arrays: Any) -> np.ndarray:
     given = [np.asarray(a) for a in arrays]
-    dtypes = {d.numpy: d for d in DType}
+    dtypes = {d.memory: d for d in DType}
     inputs = [
         make_input(f"x{k}", TensorType(dtypes[a.dtype], a.shape)) for k, a in enumerate(given)
     ]
