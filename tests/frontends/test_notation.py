@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
 import graphc as gc
 from graphc import nn, zoo
-from graphc_nn import notation
 
 
 def test_a_network_of_the_paper_for_traffic_signs() -> None:
@@ -64,7 +61,3 @@ def test_mistakes_show_the_token_and_its_position(text: str, what: str, remedy: 
     assert remedy in error.remedy
     assert error.location is not None and error.location.file == __file__
     assert error.node == (text if isinstance(text, str) else None)
-
-
-def test_the_example_of_its_documentation() -> None:
-    assert doctest.testmod(notation) == (0, 3)
