@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,17 +19,17 @@ from graphc.base.errors import GraphcError
 from graphc.inspect.memory import step_memory
 from graphc.inspect.summary import Summary, summary
 from graphc.ir.graph import Graph
-from graphc.ir.node import Node
 from graphc.ir.text import parse
 from graphc.ir.types import TensorType, parse_type
 from graphc.runtime.executable import Executable
 from graphc.runtime.profile import Profile
 from graphc.train import model_file
+from graphc.train.batches import in_parts, is_batch
 from graphc.train.dataset import Dataset
 from graphc.train.early_stopping import EarlyStopping
 from graphc.train.engine import Engine
 from graphc.train.fit import Augment, Plan, fit
-from graphc.train.graphs import StepOptions, samples_are_independent
+from graphc.train.graphs import StepOptions
 from graphc.train.history import History
 from graphc.train.logs import Log, with_log
 from graphc.train.losses import Loss, TargetType, loss_from
@@ -43,7 +42,6 @@ from graphc.train.replay import TrainingForm
 
 Array = np.ndarray[Any, Any]
 InputType = str | TensorType | Sequence[str | TensorType] | None
-LARGEST_BATCH = 1024
 
 
 class Model(Displayed):
@@ -220,7 +218,8 @@ class Model(Displayed):
         """The network's output (a tuple if there are several) for a batch of any size."""
         session = self._engine.session("forward")
         arrays = [as_numbers("the input", a) for a in self._inputs(x)]
-        results = [session(*part) for part in self._parts(arrays, self._data)]
+        parts = in_parts(arrays, self._data, self.graphs["forward"])
+        results = [session(*part) for part in parts]
         joined = results[0]
         if len(results) > 1:
             joined = tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
@@ -239,9 +238,9 @@ class Model(Displayed):
         arrays = [as_numbers("the input", a) for a in (*self._inputs(x), *targets)]
         fed = [node for node in graph.inputs if node.attrs["kind"] == "data"]
         total, samples, scores = 0.0, 0, []
-        for part in self._parts(arrays, fed):
+        for part in in_parts(arrays, fed, self.graphs["forward"]):
             loss, *outputs = session(*part)
-            count = next((len(a) for a, i in zip(part, fed, strict=True) if _is_batch(i)), 1)
+            count = next((len(a) for a, i in zip(part, fed, strict=True) if is_batch(i)), 1)
             total += float(loss) * count
             samples += count
             scores.append(outputs[0])
@@ -260,31 +259,6 @@ class Model(Displayed):
                 remedy=f"give an array, or a tuple of arrays, for: {names}",
             )
         return found
-
-    @cached_property
-    def _separable(self) -> bool:
-        forward = self.graphs["forward"]
-        return all(map(_is_batch, forward.outputs)) and samples_are_independent(forward)
-
-    def _parts(self, arrays: Sequence[Array], nodes: Sequence[Node]) -> list[Sequence[Array]]:
-        """`arrays` in batches of bounded size, so that memory does not grow with the data.
-
-        What is no batch is in every part; samples that depend on each other stay together.
-        """
-        if not any(a.ndim and len(a) > LARGEST_BATCH for a in arrays):
-            return [arrays]
-        lengths = {
-            len(a) if a.ndim else 0 for a, i in zip(arrays, nodes, strict=True) if _is_batch(i)
-        }
-        if len(lengths) != 1 or max(lengths) <= LARGEST_BATCH or not self._separable:
-            return [arrays]
-        return [
-            [
-                a[k : k + LARGEST_BATCH] if _is_batch(i) else a
-                for a, i in zip(arrays, nodes, strict=True)
-            ]
-            for k in range(0, max(lengths), LARGEST_BATCH)
-        ]
 
     def profile(self, x: Any, y: Any = None) -> Profile:
         """Where the time goes, kernel by kernel, in one training step on (x, y), or in one
@@ -455,7 +429,3 @@ def _patterns(frozen: object) -> Sequence[str]:
     if isinstance(frozen, tuple | list):
         return frozen
     raise GraphcError(f"frozen {frozen!r}", remedy='give a tuple of patterns, as ("0.*",)')
-
-
-def _is_batch(node: Node) -> bool:
-    return node.tensor.batch_axis == 0
