@@ -22,10 +22,11 @@ from graphc.ir.node import OPERATORS
 from graphc.loops.lower import lower
 from graphc.loops.schedule import Machine
 from graphc.ops.op import Op
-from graphc.passes.base import PASSES
+from graphc.passes.base import PASSES, Pipeline
 from graphc.passes.catalog import describe_passes
 from graphc.passes.pipelines import LARGE
 from graphc_llvm.vector_math import ULP
+from tests.fixtures.graphs import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -57,8 +58,23 @@ def pass_list() -> str:
             f"- `{name}` ({kind}): {default!r}\n" for name, kind, default in found.options
         )
         listed = f"Options and their defaults:\n\n{options}\n" if options else ""
-        sections.append(f"### {found.name}\n\n{found.summary}\n\n{listed}```\n{found.example}\n```")
+        parts = [f"### {found.name}", found.summary, f"{listed}```\n{found.example}\n```"]
+        sections += [*parts, *_at_work(found.name)]
     return "\n\n".join(sections)
+
+
+def _at_work(name: str) -> list[str]:
+    """What the pass of that name does to a small graph, by running it."""
+    if name not in EXAMPLES:
+        return []
+    text, earlier, step = EXAMPLES[name]
+    before = Pipeline.parse(earlier)(gc.parse(text))
+    after = Pipeline.parse(step)(before)
+    assert after is not before, name
+    behind = f", behind `{earlier}`" if earlier else ""
+    lines = [line.partition("  # ")[0] for line in before.diff(after).splitlines()]
+    shown = "\n".join(["```diff", *lines, "```"])
+    return [f"`{step}` on a graph of `tests/fixtures/graphs.py`{behind}:", shown]
 
 
 def first_loops() -> str:
@@ -162,6 +178,12 @@ def test_the_kernels_page_states_the_errors_of_the_elementary_functions() -> Non
     page = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
     for function, ulp in ULP.items():
         assert re.search(rf"^\| {function} \|.*\| {ulp} \|$", page, re.MULTILINE), function
+
+
+def test_every_pass_is_shown_at_work() -> None:
+    own = {d.name for d in describe_passes() if PASSES[d.name].__module__.startswith("graphc.")}
+    elsewhere = {"compress_dense", "infer_shapes"}  # svd is the former; the latter changes nothing
+    assert EXAMPLES.keys() == own - elsewhere
 
 
 def test_every_setting_that_watches_passes_is_explained() -> None:
