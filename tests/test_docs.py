@@ -4,6 +4,7 @@ lead somewhere, and the README's two commands are what a fresh machine needs.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import shlex
@@ -18,6 +19,7 @@ import pytest
 import graphc as gc
 from graphc.base import settings
 from graphc.cli import COMMANDS, main
+from graphc.ir.graph import Graph
 from graphc.ir.node import OPERATORS
 from graphc.loops.lower import lower
 from graphc.loops.schedule import Machine
@@ -63,6 +65,11 @@ def pass_list() -> str:
     return "\n\n".join(sections)
 
 
+def _without_comments(graph: Graph) -> list[str]:
+    """The lines of a graph. Where a node was first written depends on what else has run here."""
+    return [line.partition("  # ")[0] for line in str(graph).splitlines()]
+
+
 def _at_work(name: str) -> list[str]:
     """What the pass of that name does to a small graph, by running it."""
     if name not in EXAMPLES:
@@ -72,7 +79,8 @@ def _at_work(name: str) -> list[str]:
     after = Pipeline.parse(step)(before)
     assert after is not before, name
     behind = f", behind `{earlier}`" if earlier else ""
-    lines = [line.partition("  # ")[0] for line in before.diff(after).splitlines()]
+    texts = (_without_comments(graph) for graph in (before, after))
+    lines = difflib.unified_diff(*texts, before.name, after.name, lineterm="")
     shown = "\n".join(["```diff", *lines, "```"])
     return [f"`{step}` on a graph of `tests/fixtures/graphs.py`{behind}:", shown]
 
