@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from graphc.base.errors import GraphcError
-from graphc.cli.networks import network_named, training_model
+from graphc.cli.networks import network_named, training_step
 from graphc.cli.output import nearest
 from graphc.ir.graph import Graph
 from graphc.ir.text import parse
@@ -72,7 +72,7 @@ def graph_from(source: str, train: bool) -> Graph:
             f"there is neither a file nor a network {source!r}", remedy=nearest(source, NETWORKS)
         )
     if train:
-        return training_model(source, backend="numpy").graphs["train"]
+        return training_step(source)
     network = network_named(source)
     return trace(network.build(), *network.input_types, name=source)
 

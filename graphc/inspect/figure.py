@@ -7,12 +7,14 @@ global state is touched.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 from graphc.base.arguments import as_path
 from graphc.base.errors import GraphcError
+from graphc.base.files import write_file
 
 FilePath = str | os.PathLike[str]
 DOTS_PER_INCH = 120
@@ -77,15 +79,9 @@ def written(figure: Any, path: FilePath, title: str) -> Path:
     """Writes the figure under a title, as PNG. Raises GraphcError if that cannot be done."""
     if title:
         figure.suptitle(title, fontsize=9)
-    target = as_path(path)
-    try:
-        figure.savefig(target, format="png", metadata={"Software": None})
-    except OSError as error:
-        raise GraphcError(
-            f"cannot write {str(path)!r}: {error.strerror}",
-            remedy="give a file in a folder that exists and may be written to",
-        ) from error
-    return target
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})
+    return write_file(path, picture.getvalue())
 
 
 def plain(axes: Any) -> None:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from graphc.ir.index import Index, Variable
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
 from graphc.loops.language import Buffer, Read, reads
-from graphc.loops.schedule import Schedule, guard_variables
+from graphc.loops.schedule import FIRST_CACHE, Schedule, guard_variables
 
 USUAL_BATCH = 4
 ENOUGH_TASKS = 8
 MOST_LOOPS = 6
 # (bytes that a cache leaves for a kernel's data, what a byte from behind it costs)
-CACHES = ((24 << 10, 1.0), (512 << 10, 6.0))
+CACHES = ((FIRST_CACHE, 1.0), (512 << 10, 6.0))
 PAGE = 4096
 FEW_PAGES = 16
 MUCH_MORE = 4

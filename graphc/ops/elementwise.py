@@ -311,7 +311,7 @@ def _cast_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 def cast(x: Node, *, dtype: DType) -> Node:
     """x in another dtype; floats to integers round towards zero, anything but 0 is true.
 
-    To bf16 goes f32 alone, and back; bf16 is only stored, moved and multiplied.
+    To and from bf16 go floats alone; bf16 is only stored, moved and multiplied.
     """
     if not isinstance(dtype, DType):
         raise GraphcError(f"cast: {dtype!r} is no dtype", remedy="use DType.f32, for example")

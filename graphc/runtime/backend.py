@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from graphc.base.errors import GraphcError
+from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph
 from graphc.passes.base import Pipeline
 from graphc.runtime.profile import Profile
@@ -110,7 +110,7 @@ class Backend(ABC):
 
     def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
         """`sources` for checked forms; to be written by every backend that has any."""
-        raise NotImplementedError
+        raise InternalError(f"the backend {self.name!r} has forms of code and shows none")
 
     def describe(self) -> dict[str, Any]:
         """What it generates code with and for, as plain data: versions, processor, vectors."""

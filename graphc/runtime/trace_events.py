@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphc.base.arguments import as_file
-from graphc.base.errors import GraphcError
+from graphc.base.files import write_file
 
 Event = dict[str, Any]
 PROCESS = 1  # every event belongs to one process
@@ -59,15 +58,7 @@ def write(path: str | os.PathLike[str], events: Iterable[Event], about: Mapping[
     Raises GraphcError if it cannot be written.
     """
     trace = {"traceEvents": list(events), "displayTimeUnit": "ns", "otherData": dict(about)}
-    target = as_file(path)
-    try:
-        target.write_text(json.dumps(trace, allow_nan=False), encoding="utf-8")
-    except OSError as error:
-        raise GraphcError(
-            f"cannot write {str(path)!r}: {error.strerror}",
-            remedy="give a file in a folder that exists and may be written to",
-        ) from error
-    return target
+    return write_file(path, json.dumps(trace, allow_nan=False))
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphc.base.arguments import as_file
 from graphc.base.errors import GraphcError
+from graphc.base.files import write_file
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node, make, remake
 from graphc.ir.text import graph_text
@@ -79,15 +79,7 @@ class Reduction:
 
     def write_test(self, path: str | os.PathLike[str]) -> Path:
         """Writes that file; returns its path. Raises GraphcError if it cannot be written."""
-        file = as_file(path)
-        try:
-            file.write_text(self.as_test(), encoding="utf-8")
-        except OSError as error:
-            raise GraphcError(
-                f"cannot write {str(file)!r}: {error.strerror}",
-                remedy="give a file in a folder that exists and can be written",
-            ) from error
-        return file
+        return write_file(path, self.as_test())
 
 
 def reduce_failure(graph: Graph, trial: Trial) -> Reduction:

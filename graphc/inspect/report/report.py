@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphc.base.errors import GraphcError
+from graphc.base.files import write_file
 from graphc.inspect.report.gradients import gradient_data
 from graphc.inspect.report.kernels import code_data, kernel_data, memory_data, profile_data
 from graphc.inspect.report.page import page
@@ -38,15 +38,7 @@ class Report:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the page. Raises GraphcError if the file cannot be written."""
-        file = Path(path)
-        try:
-            file.write_text(self.html(), encoding="utf-8")
-        except OSError as error:
-            raise GraphcError(
-                f"cannot write the report to {str(path)!r}: {error.strerror}",
-                remedy="give a file in a folder that exists and can be written",
-            ) from error
-        return file
+        return write_file(path, self.html())
 
 
 def report(
