@@ -123,14 +123,15 @@ def measured_times(variant: Variant, prepared: Prepared) -> Times:
     """The step and its kernels, timed from inside."""
     step, clock = variant.clocked, len(variant.program.slots)
     table = np.zeros(clock + 1, np.int64)
-    table[:clock] = prepared.table
     copies = _copies_of_written(variant, prepared)
-    for slot, array in copies.items():
-        table[slot] = array.ctypes.data
     notes = np.zeros((prepared.threads, notes_of(len(variant.program.calls))), np.int64)
-    table[clock] = notes.ctypes.data
     kept = np.empty((REPEATS, *notes.shape), np.int64)
     with pool().lock:
+        prepared.place()
+        table[:clock] = prepared.table
+        for slot, array in copies.items():
+            table[slot] = array.ctypes.data
+        table[clock] = notes.ctypes.data
         step.run(table.ctypes.data, prepared.n, prepared.threads)
         begin, first = time.perf_counter(), int(notes[0, -1])
         for repeat in range(REPEATS):

@@ -19,6 +19,7 @@ from graphc.passes.pipelines import LARGE_BATCH, with_packed_parameters
 from graphc.runtime.backend import Runner
 from graphc.runtime.compilations import note_compilation
 from graphc.runtime.profile import Profile
+from graphc_llvm.arena import Arena
 from graphc_llvm.explain import profile
 from graphc_llvm.threads import pool
 from graphc_llvm.variant import Prepared, Variant
@@ -49,6 +50,7 @@ class LLVMRunner(Runner):
         self.graph = graph
         self.threads = threads or available_threads()
         self.pipelines = self.row_major = pipelines
+        self.arena = Arena()
         self.compiled: dict[str, Compiled] = {}
         self.making = threading.Lock()
         self.has_batch = any(i.tensor.batch_axis is not None for i in graph.inputs)
@@ -92,11 +94,14 @@ class LLVMRunner(Runner):
     def _compile(self, pipeline: Pipeline) -> Compiled:
         # Two runs of the passes must make halves of one graph, which held back steps could undo.
         if self.graph.donations or not self.fixed or BISECT.text():
-            return Compiled(Variant(self.graph, pipeline))
-        rest = Variant(self.graph, Pipeline((*pipeline.passes, WithoutConstants())))
+            return Compiled(self._variant(pipeline))
+        rest = self._variant(Pipeline((*pipeline.passes, WithoutConstants())))
         if rest.record.inputs == len(self.graph.inputs):
             return Compiled(rest)
-        return Compiled(rest, Variant(self.graph, Pipeline((*pipeline.passes, Constants()))))
+        return Compiled(rest, self._variant(Pipeline((*pipeline.passes, Constants()))))
+
+    def _variant(self, pipeline: Pipeline) -> Variant:
+        return Variant(self.graph, pipeline, self.arena)
 
     def pack(self, on: bool) -> None:
         with self.making:
@@ -150,6 +155,7 @@ class LLVMRunner(Runner):
         caller holds the pool's lock.
         """
         prepared = variant.prepared.get(n) or variant.prepare(n, self.threads)
+        prepared.place()
         results = _bind(prepared, inputs, count)
         variant.step.run(prepared.address, n, prepared.threads)
         return results
@@ -176,12 +182,10 @@ class LLVMRunner(Runner):
 
     def report(self) -> dict[str, Any]:
         phases: dict[str, float] = {}
-        planned = 0
         for variant in self.variants.values():
             for phase, seconds in variant.seconds.items():
                 phases[phase] = phases.get(phase, 0.0) + seconds
-            planned += max((p.plan.bytes for p in variant.prepared.values()), default=0)
-        return {"phases": phases, "planned_bytes": planned}
+        return {"phases": phases, "planned_bytes": self.arena.bytes}
 
 
 def _inner_batches(nodes: Sequence[Any]) -> dict[int, int]:

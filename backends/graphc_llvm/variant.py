@@ -17,6 +17,7 @@ from graphc.passes.base import Pipeline
 from graphc.passes.plan_memory import MemoryPlan
 from graphc.runtime.program import Program, build_program
 from graphc_llvm.announcement import Announcement
+from graphc_llvm.arena import Arena
 from graphc_llvm.engine import Code, code_origin, digest_of, machine_code, machine_of
 from graphc_llvm.module import STEP, step_module
 from graphc_llvm.object_cache import ObjectCache, object_cache
@@ -24,7 +25,6 @@ from graphc_llvm.step_record import StepRecord, record_origin
 from graphc_llvm.threads import pool
 
 Array = np.ndarray[Any, Any]
-PAGE = 4096
 STEP_ARGUMENTS = (
     ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,
     ctypes.c_void_p,
@@ -37,20 +37,31 @@ SMALL_WORK = 500_000
 class Prepared:
     """A variant made ready for one batch size: plan, arena, table (at `address`), threads to use.
 
-    outputs: (slot, number, shape, dtype) of the arrays to make at each run. bound: the arrays whose
-    addresses are in the table, by slot; holding them keeps the addresses true.
+    places: slots of the temporaries, and their offsets in the arena. outputs: (slot, number, shape,
+    dtype) of the arrays to make at each run. bound: the arrays whose addresses are in the table, by
+    slot; holding them keeps the addresses true. base: where the arena was when it was last placed.
     """
 
     n: int
     plan: MemoryPlan
-    arena: Array
+    arena: Arena
+    places: tuple[Array, Array]
     table: Array
     outputs: tuple[tuple[int, int, tuple[int, ...], np.dtype[Any]], ...]
     threads: int
     bound: dict[int, Array] = field(default_factory=dict)
+    base: int = 0
 
     def __post_init__(self) -> None:
         self.address = int(self.table.ctypes.data)
+
+    def place(self) -> None:
+        """Has the temporaries' addresses be in the arena. The caller holds the pool's lock."""
+        self.arena.reach(self.plan.bytes)
+        if self.base != self.arena.address:
+            slots, offsets = self.places
+            self.table[slots] = offsets + self.arena.address
+            self.base = self.arena.address
 
 
 class Step:
@@ -72,10 +83,12 @@ class Step:
 
 
 class Variant:
-    """A graph lowered by one pipeline and compiled, now or in an earlier run."""
+    """A graph lowered by one pipeline and compiled, now or in an earlier run; it computes in
+    `arena`.
+    """
 
-    def __init__(self, graph: Graph, pipeline: Pipeline) -> None:
-        self.graph, self.pipeline = graph, pipeline
+    def __init__(self, graph: Graph, pipeline: Pipeline, arena: Arena) -> None:
+        self.graph, self.pipeline, self.arena = graph, pipeline, arena
         self.seconds: dict[str, float] = {}
         with Announcement(f"compiling {graph.name}") as line:
             begin = time.perf_counter()
@@ -126,19 +139,15 @@ class Variant:
     def _prepare(self, n: int, threads: int) -> Prepared:
         record = self.record
         memory, places = record.plan(n)
-        raw = np.empty(memory.bytes + PAGE, np.uint8)
-        start = -raw.ctypes.data % PAGE
-        arena = raw[start : start + max(memory.bytes, 1)]
-        table = np.zeros(record.slots, np.int64)
-        for slot, offset in places.items():
-            table[slot] = arena.ctypes.data + offset
+        slots, offsets = (np.array(list(a), np.int64) for a in (places, places.values()))
         outputs = []
         for slot, number, type in record.outputs:
             shape, axis = type.concrete(n), type.batch_axis or 0
             shape = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
             outputs.append((slot, number, shape, type.dtype.memory))
         used = 1 if record.flops.at(n) < SMALL_WORK else threads
-        return Prepared(n, memory, arena, table, tuple(outputs), used)
+        table = np.zeros(record.slots, np.int64)
+        return Prepared(n, memory, self.arena, (slots, offsets), table, tuple(outputs), used)
 
 
 def _known(cache: ObjectCache | None, origin: bytes | None) -> tuple[StepRecord, bytes] | None:

@@ -1,4 +1,4 @@
-"""How many bytes each layer's values take while a step runs, from the plan that the step runs by.
+"""How many bytes a step takes, and each layer's values of it, from the plan that the step runs by.
 
 The graph is taken through the passes of generated code and scheduled as a backend does it, so what
 fusion has left without memory counts nothing here. A value belongs to the layer that it was made
@@ -20,17 +20,30 @@ from graphc.passes.plan_memory import plan, schedule
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of what is computed on the way in one step with a batch of `batch` samples.
+    """Bytes that one step takes with a batch of `batch` samples.
 
-    activations, gradients: by the path of the layer; what belongs to none, such as the loss and the
-    update, is under "". planned: of the one arena that all of it shares, less than the sum, because
-    values that are done with make room.
+    activations, gradients: of what is computed on the way, by the path of the layer; what belongs
+    to none, such as the loss and the update, is under "". planned: of the one arena that all of it
+    shares, less than the sum, because values that are done with make room. parameters, states: of
+    what stays between steps; states are the optimiser's and those of layers. data: of the arrays
+    that are fed, targets included. results: of those that come back, such as the scores.
     """
 
     batch: int
     activations: dict[str, int]
     gradients: dict[str, int]
     planned: int
+    parameters: int
+    states: int
+    data: int
+    results: int
+
+    @property
+    def peak(self) -> int:
+        """All that the step needs at the moment when it needs most. What is kept is overwritten in
+        place, so nothing is there twice.
+        """
+        return self.planned + self.parameters + self.states + self.data + self.results
 
     @property
     def layered(self) -> bool:
@@ -62,8 +75,19 @@ def step_memory(
                 value = made.get((run.node, number), run.node)
                 found = gradients if isinstance(value.origin, Gradient) else activations
                 found[_layer(value)] += sizes[storage]
+    given = Counter[str]()
+    for node in step.inputs:
+        given[node.attrs["kind"]] += node.tensor.bytes(batch)
+    written = {output for output, _ in step.donations}
     return StepMemory(
-        batch, dict(activations), dict(gradients), plan(scheduled, list(sizes.values())).bytes
+        batch,
+        dict(activations),
+        dict(gradients),
+        planned=plan(scheduled, list(sizes.values())).bytes,
+        parameters=given["parameter"],
+        states=given["state"],
+        data=given["data"],
+        results=sum(o.tensor.bytes(batch) for k, o in enumerate(step.outputs) if k not in written),
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COLUMNS = ("layer", "ops", "output", "parameters", "FLOPs", "bytes", "sees")
 PLANNED = ("layer", "ops", "output", "parameters", "FLOPs", "activations", "gradients", "sees")
 NUMBERS = ("parameters", "FLOPs", "bytes", "activations", "gradients")
+OUTSIDE = ("parameters", "states", "data", "results")
 FAILED = "\N{BALLOT X}"
 
 
@@ -109,6 +110,9 @@ class Summary:
         if self.memory is not None:
             found["rest"] = dict(zip(("activations", "gradients"), self.rest, strict=True))
             found["planned_bytes"] = self.memory.planned
+            found["step_bytes"] = {
+                name: getattr(self.memory, name) for name in ("peak", "planned", *OUTSIDE)
+            }
         if self.failure is not None:
             error = self.failure.error
             found["failed"] = {
@@ -146,9 +150,11 @@ class Summary:
             rows.append(tuple(rest.get(c, "") for c in columns))
             total["activations"] = scaled(sum(self.memory.activations.values()), "B")
             total["gradients"] = scaled(sum(self.memory.gradients.values()), "B")
+            outside = (f"{n} {scaled(getattr(self.memory, n), 'B')}" for n in OUTSIDE)
             caption = (
-                f"{scaled(self.memory.planned, 'B')} of memory for all of them: "
-                "values that are done with make room"
+                f"{scaled(self.memory.planned, 'B')} of memory for all of them: values that are "
+                f"done with make room; a step takes {scaled(self.memory.peak, 'B')} in all: "
+                f"{', '.join(outside)}"
             )
         failed = None
         if self.failure is not None:

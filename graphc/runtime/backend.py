@@ -60,7 +60,9 @@ class Runner(ABC):
         return None
 
     def report(self) -> dict[str, Any]:
-        """What preparing has cost so far: seconds by "phases" (a mapping), and "planned_bytes"."""
+        """What preparing has cost so far: seconds by "phases" (a mapping), and "planned_bytes" of
+        memory for what is computed on the way, the same block for every batch size.
+        """
         return {"phases": {}, "planned_bytes": 0}
 
 

@@ -369,7 +369,8 @@ class Model(Displayed):
         """What compiling has cost so far, summed over everything that has run.
 
         "phases": seconds by phase of the compiler. "planned_bytes": of the arenas in which what is
-        computed on the way lives.
+        computed on the way lives: each graph that has run has one, as its largest batch needs it.
+        What a step takes in all says ``summary(batch).memory``.
         """
         reports = [e.runner.report() for e in self._engine.executables.values()]
         phases: dict[str, float] = {}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc import optim, zoo
+from graphc import nn, optim, zoo
 from graphc_llvm.runner import LLVMRunner
 from graphc_llvm.threads import pool
 
@@ -91,8 +91,37 @@ def test_the_planned_arena_is_the_memory_that_is_used() -> None:
     model.step(*_batch(64))
     (variant,) = _runner(model, "train").variants.values()
     (prepared,) = variant.prepared.values()
-    assert prepared.arena.nbytes == prepared.plan.bytes == model.report()["planned_bytes"]
+    assert prepared.arena.bytes == prepared.plan.bytes == model.report()["planned_bytes"]
     assert max(prepared.plan.offsets.values()) < prepared.plan.bytes
+
+
+def test_one_arena_serves_every_batch_size() -> None:
+    growing, settled = _model(), _model()
+    arena = _runner(settled, "train").arena
+    arena.reach(1 << 25)
+    for n in (2, 40, 96, 64, 40, 2):
+        assert growing.step(*_batch(n)) == settled.step(*_batch(n))
+    assert arena.bytes == 1 << 25
+    plans = {p.plan.bytes for v in _runner(growing, "train").variants.values()
+             for p in v.prepared.values()}  # fmt: skip
+    assert len(plans) == 4 and growing.report()["planned_bytes"] == max(plans)
+    assert _digest(growing) == _digest(settled)
+
+
+def test_a_profile_is_taken_where_the_arena_is_now() -> None:
+    net = nn.Sequential(nn.Dense(16), nn.Tanh(), nn.Dense(10))
+    model = gc.Model(net, "f32[N,8]", "cross_entropy", optim.SGD(0.1))
+    x, y = np.ones((20_000, 8), np.float32), np.zeros(20_000, np.int32)
+    model.step(x[:16], y[:16])
+    runner = _runner(model, "train")
+    before = runner.arena.address
+    model.step(x, y)
+    assert runner.arena.address != before
+    found = runner.profile(16)
+    assert found is not None and found.batch == 16
+    assert found.arena_bytes < model.report()["planned_bytes"]
+    (variant,) = runner.variants.values()
+    assert {p.base for p in variant.prepared.values()} == {runner.arena.address}
 
 
 def test_idle_workers_use_no_processor_time() -> None:

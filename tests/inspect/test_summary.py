@@ -184,6 +184,16 @@ def test_every_byte_of_the_plan_is_in_a_row_or_in_the_rest() -> None:
         assert in_rows + rest == sum(getattr(found.memory, kind).values())
 
 
+def test_all_that_a_step_takes_is_said_item_by_item() -> None:
+    found = lenet("numpy").summary(16)
+    items = found.to_dict()["step_bytes"]
+    assert items.pop("peak") == sum(items.values())
+    assert items["parameters"] == 4 * found.parameters
+    assert items["data"] == 16 * (32 * 32 * 4 + 4) + 4  # images, labels, the learning rate
+    assert items["results"] == 16 * 10 * 4 + 4  # the scores and the loss
+    assert f"data {scaled(items['data'], 'B')}, results" in " ".join(str(found).split())
+
+
 def test_what_fusion_leaves_without_memory_takes_none() -> None:
     rows = {row.layer: row for row in lenet("numpy").summary(16).rows}
     assert rows["0"].activations == 0  # the convolution's kernel ends with the tanh behind it
