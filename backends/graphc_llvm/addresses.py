@@ -41,8 +41,8 @@ class Addressing:
     """The state of emission, and indices and addresses in it.
 
     scopes: open loops, outermost first. constants: numbers of unrolled variables. values and
-    depths: of loop variables. lane, lanes, mask: the vector loop under way. locals: the alloca of
-    each local element.
+    depths: of loop variables. lane, lanes, mask: the vector loop under way; alone: whether its mask
+    leaves the first lane alone. locals: the alloca of each local element.
     """
 
     def __init__(self, module: Module) -> None:
@@ -56,6 +56,7 @@ class Addressing:
         self.lane: Variable | None = None
         self.lanes = 0
         self.mask: str | None = None
+        self.alone = False
         self.offsets: dict[int, tuple[Any, Index, Index]] = {}
 
     @property

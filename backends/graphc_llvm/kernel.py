@@ -8,7 +8,7 @@ depend on how many there are.
 from __future__ import annotations
 
 from graphc.base.errors import InternalError
-from graphc.ir.index import Index, Variable
+from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 from graphc.loops.language import Accumulate, Allocate, For, Kernel, Prefetch, Statement, Store
 from graphc_llvm.addresses import Lines, Scope
@@ -156,14 +156,15 @@ class KernelEmitter(Evaluation):
         parent.loads.clear()
 
     def _vector(self, s: For) -> None:
-        before = self.lane, self.lanes, self.mask
-        self.lane, self.lanes, self.mask = s.variable, s.lanes, None
+        before = self.lane, self.lanes, self.mask, self.alone
+        self.lane, self.lanes, self.mask, self.alone = s.variable, s.lanes, None, False
         limits = [self._resolved(i) for i in s.high]
         partial = [i for i in limits if not (i.is_constant and i.constant >= s.lanes)]
         if partial:
             self.mask = self._below(partial[0])
+            self.alone = partial[0] == index(1)
         self._block(s.body)
-        self.lane, self.lanes, self.mask = before
+        self.lane, self.lanes, self.mask, self.alone = before
 
     def _below(self, limit: Index) -> str:
         """The mask of the lanes below `limit`."""
@@ -212,6 +213,10 @@ class KernelEmitter(Evaluation):
             pointer = self.pointer(s.buffer, fixed, padded)
             if self.mask is None:
                 b.line(f"store {type} {text}, ptr {pointer}, align {align}")
+                return
+            if self.alone:  # LLVM 22 stores as many bytes as the lane had before it was narrowed
+                first = b.new(f"extractelement {type} {text}, i32 0")
+                b.line(f"store {element} {first}, ptr {pointer}, align {align}")
                 return
             mask_type = vector_type("i1", self.lanes)
             name = self.module.declare(

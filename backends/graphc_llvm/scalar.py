@@ -19,6 +19,7 @@ _INTEGER = {
 }
 _FLOAT_COMPARE = {"less": "olt", "less_equal": "ole", "equal": "oeq", "not_equal": "une"}
 _INTEGER_COMPARE = {"less": "slt", "less_equal": "sle", "equal": "eq", "not_equal": "ne"}
+_UNSIGNED_COMPARE = {"less": "ult", "less_equal": "ule", "equal": "eq", "not_equal": "ne"}
 _LOGIC = {"logical_and": "and", "logical_or": "or"}
 _INTRINSIC = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor"}
 
@@ -83,7 +84,14 @@ def _binary(builder: Builder, function: str, x: Val, y: Val, dtype: DType) -> Va
     if function == "pow":
         return vector_math.power(builder, x, y)
     if function in _FLOAT_COMPARE:
-        word, names = ("fcmp", _FLOAT_COMPARE) if x.dtype.is_float else ("icmp", _INTEGER_COMPARE)
+        word = "fcmp" if x.dtype.is_float else "icmp"
+        names = (
+            _FLOAT_COMPARE
+            if x.dtype.is_float
+            else _UNSIGNED_COMPARE
+            if x.dtype is DType.u8
+            else _INTEGER_COMPARE
+        )
         return Val(
             builder.new(f"{word} {names[function]} {x.type} {x.text}, {y.text}"),
             DType.bool,
@@ -101,7 +109,8 @@ def extreme(builder: Builder, function: str, x: Val, y: Val) -> Val:
     """
     larger = function == "maximum"
     if not x.dtype.is_float:
-        condition = f"icmp {'sgt' if larger else 'slt'}"
+        sign = "u" if x.dtype is DType.u8 else "s"
+        condition = f"icmp {sign}{'gt' if larger else 'lt'}"
         test = builder.new(f"{condition} {x.type} {x.text}, {y.text}")
         boolean = Val(test, DType.bool, x.lanes)
         return Val(
@@ -135,12 +144,15 @@ def _cast(builder: Builder, x: Val, dtype: DType) -> Val:
     elif x.dtype.is_float and dtype.is_float:
         word = "fpext" if dtype is DType.f64 else "fptrunc"
     elif x.dtype.is_float:
-        suffix = f"{_suffix(to)}.{_suffix(x.type)}"
-        return Val(builder.call(f"llvm.fptosi.sat.{suffix}", to, (x.type, x.text)), dtype, x.lanes)
+        name = "llvm.fptoui.sat" if dtype is DType.u8 else "llvm.fptosi.sat"
+        name = f"{name}.{_suffix(to)}.{_suffix(x.type)}"
+        return Val(builder.call(name, to, (x.type, x.text)), dtype, x.lanes)
     elif dtype.is_float:
-        word = "sitofp"
+        word = "uitofp" if x.dtype is DType.u8 else "sitofp"
+    elif dtype.itemsize < x.dtype.itemsize:
+        word = "trunc"
     else:
-        word = "sext" if dtype is DType.i64 else "trunc"
+        word = "zext" if x.dtype is DType.u8 else "sext"
     return Val(builder.new(f"{word} {x.type} {x.text} to {to}"), dtype, x.lanes)
 
 

@@ -15,6 +15,7 @@ REGISTER = {
     DType.f64: "double",
     DType.i32: "i32",
     DType.i64: "i64",
+    DType.u8: "i8",
     DType.bool: "i1",
     DType.bf16: "i16",  # its bits: nothing computes with it
 }

@@ -93,8 +93,9 @@ def _quoted(name: str) -> str:
 
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
-      |(?P<type>(?:f32|f64|i32|i64|bool|bf16)\[[^\]]*\](?:\{\w+\})?)
+    rf"(?P<type>(?:{'|'.join(DType.__members__)})"
+    r"""\[[^\]]*\](?:\{\w+\})?)
+      |(?P<space>\s+|\#[^\n]*)
       |(?P<name>%(?:[\w][\w.\-]*|"(?:[^"\\\n]|\\.)*"))
       |(?P<number>-?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|inf|nan)(?![\w.]))
       |(?P<word>[A-Za-z_][\w.\-]*)

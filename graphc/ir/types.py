@@ -8,6 +8,7 @@ Semantics that every backend keeps:
 * A reduction is a sum in an order that depends on shapes alone, never on the number of threads.
 * A multiplication feeding a sum in a contraction is fused (one rounding); elementwise code is not
   contracted.
+* u8 is an integer without a sign, 0 to 255; it wraps at 256.
 * bf16 is a way to store numbers: `cast` rounds to it (to the nearest, halves to even) and widens
   it, views move it, contractions multiply it and add up in f32. Nothing else takes it.
 * Comparisons with nan are false, `not_equal` is true.
@@ -45,6 +46,7 @@ class DType(enum.Enum):
     f64 = "float64"
     i32 = "int32"
     i64 = "int64"
+    u8 = "uint8"
     bool = "bool"
     bf16 = "bfloat16"
 
@@ -67,6 +69,11 @@ class DType(enum.Enum):
     def is_float(self) -> builtins.bool:
         """Whether this is f32 or f64."""
         return self in (DType.f32, DType.f64)
+
+    @property
+    def is_integer(self) -> builtins.bool:
+        """Whether this is i32, i64 or u8."""
+        return self in (DType.i32, DType.i64, DType.u8)
 
     def __str__(self) -> str:
         return self.name
@@ -188,7 +195,7 @@ class TupleType:
 
 Type = TensorType | TupleType
 
-_TYPE = re.compile(r"\s*(f32|f64|i32|i64|bool|bf16)\[([^\]]*)\](?:\{(\w+)\})?\s*")
+_TYPE = re.compile(rf"\s*({'|'.join(DType.__members__)})\[([^\]]*)\](?:\{{(\w+)\}})?\s*")
 
 
 @cache
@@ -202,7 +209,7 @@ def parse_type(text: str) -> TensorType:
         raise GraphcError(
             f"{text!r} is not a tensor type",
             remedy="write it as dtype[extents], for example f32[N,1,32,32]; "
-            "dtypes: f32 f64 i32 i64 bool bf16",
+            f"dtypes: {' '.join(DType.__members__)}",
         )
     dims = [d.strip() for d in match[2].split(",")] if match[2].strip() else []
     shape: list[Dim] = []

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from graphc.base.errors import InternalError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.index import Index, Variable, index
@@ -311,8 +313,8 @@ def identity(combine: str, dtype: DType) -> float | int:
         return 0.0 if dtype.is_float else 0
     if dtype.is_float:
         return float("-inf") if combine == "maximum" else float("inf")
-    bits = dtype.itemsize * 8 - 1
-    return -(1 << bits) if combine == "maximum" else (1 << bits) - 1
+    limits = np.iinfo(dtype.numpy)
+    return int(limits.min if combine == "maximum" else limits.max)
 
 
 def _axis(name: str, extent: Dim) -> Axis:

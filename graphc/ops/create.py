@@ -51,9 +51,7 @@ def _full_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
             f"full: value {value!r} is not a {kind.__name__}, as {dtype} needs",
             remedy=f"give {kind.__name__}({value!r})",
         )
-    if kind is int and not -(2 ** (8 * dtype.itemsize - 1)) <= value < 2 ** (
-        8 * dtype.itemsize - 1
-    ):
+    if kind is int and not np.iinfo(dtype.numpy).min <= value <= np.iinfo(dtype.numpy).max:
         raise GraphcError(
             f"full: {value} is out of the range of {dtype}", remedy="use i64, or a smaller number"
         )

@@ -15,7 +15,8 @@ from graphc.ops.create import full, plain_number
 from graphc.ops.families import BINARY_SAMPLES, Operand, elementwise
 from graphc.ops.op import Builder, Op, common_layout, sample
 
-NUMBERS = (*BINARY_SAMPLES, sample("i32[N,3]", "i32[3]", values="labels:9"))
+NUMBERS = (*BINARY_SAMPLES, sample("i32[N,3]", "i32[3]", values="labels:9"),
+           sample("u8[N,17]", "u8[17]"))  # fmt: skip
 
 
 def _like(value: float, x: Node) -> Node:
@@ -329,6 +330,9 @@ CAST = Op(
     samples=(sample("f32[N,3]", dtype=DType.f64),
              sample("i32[N]", dtype=DType.f32, values="labels:9"),
              sample("bool[4]", dtype=DType.f32), sample("f32[4]", dtype=DType.i32),
+             sample("i32[N,17]", dtype=DType.u8), sample("u8[N,17]", dtype=DType.i32),
+             sample("f32[N,17]", dtype=DType.u8, values="positive"),
+             sample("u8[N,17]", dtype=DType.f32),
              sample("i32[4]", dtype=DType.bf16, raises="cast to f32 in between")),
     storage=True,
     arity=1,

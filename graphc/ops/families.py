@@ -98,11 +98,11 @@ def product_dtype(what: str, inputs: Sequence[TensorType]) -> DType:
 
 
 def require_dtype(what: str, type: TensorType, dtypes: str) -> None:
-    """Raises GraphcError unless the dtype is of the kind "float", "number" or "any"."""
+    """Raises GraphcError unless the dtype is of the kind "float", "integer", "number" or "any"."""
     allowed = {
         "float": type.dtype.is_float,
         "number": type.dtype is not DType.bool,
-        "integer": type.dtype in (DType.i32, DType.i64),
+        "integer": type.dtype.is_integer,
         "any": True,
     }
     if not allowed[dtypes]:

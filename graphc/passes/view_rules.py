@@ -103,6 +103,7 @@ def pad_pad(node: Node) -> Node | None:
 EXACT_CASTS = frozenset(
     {(DType.bool, other) for other in DType}
     | {(DType.i32, DType.i64), (DType.i32, DType.f64), (DType.f32, DType.f64)}
+    | {(DType.u8, other) for other in (DType.i32, DType.i64, DType.f32, DType.f64)}
 )
 
 
@@ -116,7 +117,7 @@ def cast_cast(node: Node) -> Node | None:
     if inner.op.name != "cast":
         return None
     source, middle, final = (n.tensor.dtype for n in (inner.inputs[0], inner, node))
-    to_integer = source.is_float and final in (DType.i32, DType.i64)
+    to_integer = source.is_float and final.is_integer
     if (source, middle) not in EXACT_CASTS or to_integer:
         return None
     return cast(inner.inputs[0], dtype=final)
@@ -218,5 +219,6 @@ VIEW_RULES: tuple[FunctionRule, ...] = (
         example("f32[4]", "cast(%x) {dtype=f64} : f64[4]", "cast(%a) {dtype=f32} : f32[4]"),
         example("bool[4]", "cast(%x) {dtype=i32} : i32[4]", "cast(%a) {dtype=f32} : f32[4]"),
         example("i32[4]", "cast(%x) {dtype=i64} : i64[4]", "cast(%a) {dtype=f32} : f32[4]"),
+        example("u8[4]", "cast(%x) {dtype=i32} : i32[4]", "cast(%a) {dtype=f32} : f32[4]"),
     )),
 )  # fmt: skip

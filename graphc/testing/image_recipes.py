@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.ir.node import Node, make
-from graphc.ir.types import Dim, DType, N, Shape, TensorType, window_extent
+from graphc.ir.types import Dim, N, Shape, TensorType, window_extent
 from graphc.ops.op import Op
 from graphc.ops.pooling import pooled_extents
+from graphc.ops.pooling.maximum import number_type
 from graphc.testing.draft import MAPS, Draft
 
 
@@ -126,7 +127,7 @@ def unpool(draft: Draft, op: Op) -> Node | None:
     shape = (batch, draft.between(1, 3), *pooled_extents(op.name, size, attrs))
     operands = [draft.of(TensorType(draft.dtype, shape))]
     if op.arity == 2:
-        operands.insert(0, draft.of(TensorType(DType.i32, shape)))
+        operands.insert(0, draft.of(TensorType(number_type(attrs["window"]), shape)))
     built: Node = op.build(*operands, size=size, **attrs)
     return built
 
@@ -137,4 +138,5 @@ def take(draft: Draft, op: Op) -> Node | None:
     attrs = _window(draft, x.tensor.shape[2:])
     sizes = [int(d) for d in x.tensor.shape[2:] if isinstance(d, int)]
     shape = (*x.tensor.shape[:2], *pooled_extents(op.name, sizes, attrs))
-    return make(op, (draft.of(TensorType(DType.i32, shape)), x), attrs)
+    index = draft.of(TensorType(number_type(attrs["window"]), shape))
+    return make(op, (index, x), attrs)

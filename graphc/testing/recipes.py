@@ -30,6 +30,13 @@ from graphc.testing.draft import Draft, from_sample, good_samples
 
 Recipe = Callable[[Draft, Op], Node | None]
 
+# of the floats that are cast to an integer: what one outside of its range becomes is not defined
+INTEGER_RANGE = {
+    DType.i32: (-1000.0, 1000.0),
+    DType.i64: (-1000.0, 1000.0),
+    DType.u8: (0.0, 255.0),
+}
+
 # -- elementwise -----------------------------------------------------------------------------------
 
 
@@ -49,8 +56,10 @@ def _elementwise(draft: Draft, op: Op) -> Node | None:
         else:
             operands.append(_partner(draft, base, kind, type))
     attrs = dict(chosen.attrs)
-    if attrs.get("dtype") in (DType.i32, DType.i64) and any(floats):
-        operands = [maximum(minimum(o, 1000.0), -1000.0) for o in operands]
+    target = attrs.get("dtype")
+    if target in INTEGER_RANGE and any(floats):
+        low, high = INTEGER_RANGE[target]
+        operands = [maximum(minimum(o, high), low) for o in operands]
     try:
         built: Node = op.build(*operands, **attrs)
     except GraphcError:  # two operands of the pool that do not broadcast with each other

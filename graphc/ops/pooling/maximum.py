@@ -1,9 +1,10 @@
 """Max pooling, its gradient, and its gradient's gradient.
 
 Max pooling remembers which tap of the window won, the first maximum in row-major order
-(`max_pool2d_index`); its gradient (`max_unpool2d`) and the gradient's gradient (`max_pool2d_take`)
-are each other's transpose. Of windows side by side the winner is written element by element
-(`winner`), so that the kernel that pools finds it too, and the image need not be kept.
+(`max_pool2d_index`), by its number: one byte, in windows of up to 256 taps. Its gradient
+(`max_unpool2d`) and the gradient's gradient (`max_pool2d_take`) are each other's transpose. Of
+windows side by side the winner is written element by element (`winner`), so that the kernel that
+pools finds it too, and the image need not be kept.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ MAX_POOL2D: Op = Op(
 )  # fmt: skip
 
 
+def number_type(window: tuple[int, int]) -> DType:
+    """The dtype of the numbers of a window's taps: the smallest that holds them."""
+    return DType.u8 if window[0] * window[1] <= 256 else DType.i32
+
+
 def winner(x: Node, y: Node, attrs: Attrs) -> Node:
     """The number of the tap that is each window's maximum y: the first of equals, or of nans."""
     rows, columns = attrs["window"]
@@ -78,12 +84,13 @@ def winner(x: Node, y: Node, attrs: Attrs) -> Node:
     covered = not any(attrs["padding"]) and all(int(d) % w == 0 for d, w in extents)  # type: ignore[arg-type]
     if attrs["stride"] != attrs["window"] or not covered:
         return make(MAX_POOL2D_INDEX, (x, y), attrs)
-    index = full(rows * columns - 1, shape=y.tensor.shape, dtype=DType.i32)
+    shape, dtype = y.tensor.shape, number_type(attrs["window"])
+    index = full(rows * columns - 1, shape=shape, dtype=dtype)
     for number in reversed(range(rows * columns - 1)):
         start = (0, 0, *divmod(number, columns))
         tap = slice(x, start=start, stop=(None,) * 4, step=(1, 1, rows, columns))
         won = logical_or(equal(tap, y), not_equal(tap, tap))
-        index = where(won, full(number, shape=y.tensor.shape, dtype=DType.i32), index)
+        index = where(won, full(number, shape=shape, dtype=dtype), index)
     return index
 
 
@@ -93,7 +100,8 @@ def _index_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
         raise GraphcError(
             f"max_pool2d_index: {inputs[1]} is not the pooled {pooled}", remedy="give its maximum"
         )
-    return TensorType(DType.i32, pooled.shape).with_layout(common_layout(inputs))
+    dtype = number_type(attrs["window"])
+    return TensorType(dtype, pooled.shape).with_layout(common_layout(inputs))
 
 
 def _index_body(
@@ -106,13 +114,15 @@ def _index_body(
     window: tuple[int, int],
     **_: Any,
 ) -> Value:
+    dtype, last = number_type(window), window[0] * window[1] - 1
     hit = s.binary("logical_or", s.equal(x, y), s.not_equal(x, x))
-    number = s.position(tap_number({"window": window}, tap[0], tap[1]), DType.i32)
-    return s.select(hit, number, s.literal(window[0] * window[1], DType.i32))
+    number = s.position(tap_number({"window": window}, tap[0], tap[1]), dtype)
+    return s.select(hit, number, s.literal(last, dtype))
 
 
 def _index_numpy(x: Any, y: Any, *, n: int, **attrs: Any) -> Any:
-    found = np.full(y.shape, attrs["window"][0] * attrs["window"][1], np.int32)
+    rows, columns = attrs["window"]
+    found = np.full(y.shape, rows * columns - 1, number_type(attrs["window"]).numpy)
     for number, to, source in numpy_taps(x.shape[2:], y.shape[2:], attrs):
         taken, best = elements_at(x, source), elements_at(y, to)
         hit = (taken == best) | np.isnan(taken)
@@ -132,11 +142,26 @@ MAX_POOL2D_INDEX: Op = Op(
 )  # fmt: skip
 
 
+def _check_index(name: str, index: TensorType, pooled: TensorType, attrs: Attrs) -> None:
+    dtype = number_type(attrs["window"])
+    if index.shape != pooled.shape or index.dtype is not dtype:
+        raise GraphcError(
+            f"{name}: {index} is no index of {pooled} pooled from windows {attrs['window']}",
+            remedy=f"give the pooling's index, as {TensorType(dtype, pooled.shape)}",
+        )
+
+
+def _unpool_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
+    whole = unpool_rule("max_unpool2d", inputs, attrs)
+    _check_index("max_unpool2d", inputs[0], inputs[1], attrs)
+    return whole
+
+
 def _unpool_body(
     s: Vocabulary, at: Indices, back: Indices, index: Value, g: Value, **attrs: Any
 ) -> Value:
     _, tap, _ = reached(at, back, attrs)
-    number = s.position(tap_number(attrs, tap[0], tap[1]), DType.i32)
+    number = s.position(tap_number(attrs, tap[0], tap[1]), number_type(attrs["window"]))
     return s.select(s.equal(index, number), g, s.constant(0.0, g))
 
 
@@ -160,21 +185,25 @@ def max_unpool2d(
 
 
 MAX_UNPOOL2D: Op = Op(
-    "max_unpool2d", "reduction", lambda i, a: unpool_rule("max_unpool2d", i, a), _unpool_numpy,
-    max_unpool2d,
+    "max_unpool2d", "reduction", _unpool_rule, _unpool_numpy, max_unpool2d,
     vjp=lambda h, y, index, g, *, size, **attrs: (None, make(MAX_POOL2D_TAKE, (index, h), attrs)),
     body=_unpool_body, access=unpool_access,
     domain=lambda inputs, attrs: reaching(attrs), combine="sum", arity=2,
     samples=(
-        sample("i32[N,2,3,3]", "f32[N,2,3,3]", window=(2, 2), stride=(2, 2), padding=(0,) * 4,
+        sample("u8[N,2,3,3]", "f32[N,2,3,3]", window=(2, 2), stride=(2, 2), padding=(0,) * 4,
                size=(6, 6),
                values=("labels:4", "normal")),
-        sample("i32[N,1,3,3]", "f32[N,1,3,3]", window=(3, 3), stride=(2, 2), padding=(0,) * 4,
+        sample("u8[N,1,3,3]", "f32[N,1,3,3]", window=(3, 3), stride=(2, 2), padding=(0,) * 4,
                size=(7, 7),
                values=("labels:9", "normal")),
-        sample("i32[2,1,4,3]", "f64[2,1,4,3]", window=(3, 2), stride=(1, 2), padding=(1, 1, 0, 0),
+        sample("u8[2,1,4,3]", "f64[2,1,4,3]", window=(3, 2), stride=(1, 2), padding=(1, 1, 0, 0),
                size=(4, 6),
                values=("labels:3", "normal")),
+        sample("i32[N,1,1,1]", "f32[N,1,1,1]", window=(16, 17), stride=(1, 1), padding=(0,) * 4,
+               size=(16, 17),
+               values=("labels:272", "normal")),
+        sample("i32[N,2,3,3]", "f32[N,2,3,3]", window=(2, 2), stride=(2, 2), padding=(0,) * 4,
+               size=(6, 6), raises="u8[N,2,3,3]"),
     ),
 )  # fmt: skip
 
@@ -189,16 +218,13 @@ def _take_body(
     window: tuple[int, int],
     **_: Any,
 ) -> Value:
-    number = s.position(tap_number({"window": window}, tap[0], tap[1]), DType.i32)
+    number = s.position(tap_number({"window": window}, tap[0], tap[1]), number_type(window))
     return s.select(s.equal(index, number), h, s.constant(0.0, h))
 
 
 def _take_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     pooled = pool_rule("max_pool2d_take", (inputs[1],), attrs)
-    if inputs[0].shape != pooled.shape:
-        raise GraphcError(
-            f"max_pool2d_take: index {inputs[0]} for {pooled}", remedy="give the pooling's index"
-        )
+    _check_index("max_pool2d_take", inputs[0], pooled, attrs)
     return pooled
 
 
@@ -220,6 +246,6 @@ MAX_POOL2D_TAKE: Op = Op(
     body=_take_body,
     access=lambda out, tap, inputs, attrs: Access((out, taps(out, tap, attrs))),
     domain=window_domain, combine="sum", arity=2,
-    samples=(sample("i32[N,2,3,3]", "f32[N,2,6,6]", window=(2, 2), stride=(2, 2), padding=(0,) * 4,
+    samples=(sample("u8[N,2,3,3]", "f32[N,2,6,6]", window=(2, 2), stride=(2, 2), padding=(0,) * 4,
                     values=("labels:4", "normal")),),
 )  # fmt: skip
