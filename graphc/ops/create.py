@@ -83,6 +83,8 @@ FULL: Op = Op(
     samples=(sample(value=0.5, dtype=DType.f32, shape=(N, 3)),
              sample(value=-3, dtype=DType.i64, shape=(4,)),
              sample(value=True, dtype=DType.bool, shape=()),
+             sample(value=255, dtype=DType.u8, shape=(N, 3)),
+             sample(value=256, dtype=DType.u8, shape=(2,), raises="out of the range of u8"),
              sample(value=1.5, dtype=DType.i32, shape=(2,), raises="no whole number")),
     arity=0,
 )  # fmt: skip
@@ -116,6 +118,7 @@ IOTA: Op = Op(
     body=lambda s, at, *, axis, shape, dtype: s.position(at[axis], dtype),
     samples=(sample(axis=1, shape=(N, 5), dtype=DType.i32),
              sample(axis=0, shape=(N, 2), dtype=DType.f32),
+             sample(axis=1, shape=(N, 300), dtype=DType.u8),
              sample(axis=2, shape=(N, 5), dtype=DType.i32, raises="axis 2")),
     arity=0,
 )  # fmt: skip

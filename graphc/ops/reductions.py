@@ -23,6 +23,7 @@ SAMPLES = (
     sample("f32[N,3,4]", axes=(0, 2), keepdims=False, values="distinct"),
     sample("f32[N,3]", axes=(1,), keepdims=True, values="distinct"),
     sample("f64[5,3]", axes=(0, 1), keepdims=False, values="distinct"),
+    sample("u8[N,19]", axes=(1,), keepdims=False),
     sample("f32[N,3]", axes=(2,), keepdims=False, raises="axis 2"),
 )
 

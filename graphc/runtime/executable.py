@@ -235,7 +235,7 @@ def _in_order(graph: Graph, data: tuple[Any, ...], named: Mapping[str, Any]) -> 
 def as_array(name: str, value: Any, type: TensorType) -> Array:
     """`value` as a C-contiguous array of exactly the type's dtype.
 
-    Safe conversions are made (f64 to f32, any integer to the labels' integer); anything else raises
+    Safe conversions are made (f64 to f32, integers to one that holds them); anything else raises
     GraphcError.
     """
     wanted = type.dtype.numpy
@@ -247,7 +247,7 @@ def as_array(name: str, value: Any, type: TensorType) -> Array:
             or (
                 given.dtype.kind in "iu"
                 and type.dtype is not DType.bool
-                and (np.ndim(value) == 0 or not type.dtype.is_float)
+                and (np.ndim(value) == 0 if type.dtype.is_float else _holds(wanted, given))
             )
         )
         if not convertible:
@@ -258,6 +258,14 @@ def as_array(name: str, value: Any, type: TensorType) -> Array:
         value = np.ascontiguousarray(given, dtype=wanted).reshape(given.shape)
     check_shape(name, value.shape, type)
     return value  # type: ignore[no-any-return]
+
+
+def _holds(dtype: np.dtype[Any], given: Array) -> bool:
+    """Whether an integer dtype has all the integers given."""
+    limits = np.iinfo(dtype)
+    return np.can_cast(given.dtype, dtype) or bool(
+        limits.min <= given.min(initial=0) and given.max(initial=0) <= limits.max
+    )
 
 
 def _check_held(name: str, array: Any, type: TensorType) -> None:

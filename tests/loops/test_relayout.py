@@ -35,7 +35,7 @@ def there_and_back(dtype: str, shape: str, layout: str, back: str):
 
 
 @pytest.mark.parametrize("n", [1, 3, 17])
-@pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "bool"])
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "u8", "bool"])
 @pytest.mark.parametrize(("shape", "layout", "back"), WAYS)
 def test_there_and_back(shape: str, layout: str, back: str, dtype: str, n: int) -> None:
     graph = there_and_back(dtype, shape, layout, back)

@@ -140,6 +140,31 @@ def test_whole_numbers_wrap(backend: str) -> None:
     _same(_run(backend, e.neg, top), [-(2**31) + 1, -(2**31)])
 
 
+def test_bytes_have_no_sign(backend: str) -> None:
+    x, y = (np.array(v, np.uint8) for v in ([0, 127, 128, 255], [255, 128, 127, 0]))
+    _same(_run(backend, e.add, x, y), [255, 255, 255, 255])
+    _same(_run(backend, lambda x: e.add(x, 1), x), [1, 128, 129, 0])
+    _same(_run(backend, e.neg, x), [0, 129, 128, 1])
+    _same(_run(backend, e.less, x, y), [True, True, False, False])
+    _same(_run(backend, e.maximum, x, y), [255, 128, 128, 255])
+    _same(_run(backend, lambda x: r.max(x), x), 255)
+    _same(_run(backend, lambda x: r.min(x), x), 0)
+
+
+@pytest.mark.parametrize("dtype", [DType.f32, DType.f64, DType.i32, DType.i64, DType.bool])
+def test_bytes_are_cast_both_ways(backend: str, dtype: DType) -> None:
+    whole = np.arange(256).astype(np.uint8)
+    there = _run(backend, lambda x: e.cast(x, dtype=dtype), whole)
+    _same(there, whole.astype(dtype.numpy))
+    _same(_run(backend, lambda x: e.cast(x, dtype=DType.u8), there), there.astype(np.uint8))
+
+
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 18, 33])
+def test_bytes_of_a_row_are_written_and_no_more(backend: str, columns: int) -> None:
+    x = np.arange(3 * columns, dtype=np.int32).reshape(3, columns) - 20
+    _same(_run(backend, lambda x: e.cast(x, dtype=DType.u8), x), x.astype(np.uint8))
+
+
 def test_powers_follow_c(backend: str) -> None:
     x = np.array([0, 0, 2, -2, -2, 1, NAN, INF, 4], np.float32)
     y = np.array([0, -1, 0.5, 2, 0.5, NAN, 0, -1, 0.5], np.float32)

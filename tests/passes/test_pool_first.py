@@ -8,8 +8,10 @@ import pytest
 import graphc as gc
 from graphc import nn, optim, zoo
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.types import parse_type
+from graphc.ir.types import parse_type, shape_text
+from graphc.ops import reductions
 from graphc.ops.pooling.maximum import MAX_POOL2D_INDEX, max_pool2d, winner
+from graphc.passes.autodiff import gradients
 from graphc.passes.pipelines import BACKEND
 from graphc.passes.pool_first import NEVER_FALLING, PoolFirst
 
@@ -84,8 +86,33 @@ def test_the_winner_is_the_first_of_equals_or_of_nans(window: tuple[int, int]) -
         np.testing.assert_array_equal(gc.compile(graph, backend)(images)[0], expected)
 
 
+@pytest.mark.parametrize(
+    ("window", "dtype"), [((2, 2), "u8"), ((16, 16), "u8"), ((16, 17), "i32"), ((257, 1), "i32")]
+)
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_winner_is_one_byte_where_the_window_allows(
+    window: tuple[int, int], dtype: str, overlapping: bool
+) -> None:
+    x = make_input("x", parse_type(f"f32[N,2,{2 * window[0]},{2 * window[1]}]"))
+    stride = 1 if overlapping else window
+    y = max_pool2d(x, window=window, stride=stride)
+    number = winner(x, y, y.attrs)
+    assert str(number.type) == f"{dtype}{shape_text(y.tensor.shape)}"
+    graph = Graph("winners", [x], [number, *gradients(reductions.sum(y), [x])])
+    images = np.random.default_rng(0).permutation(8 * window[0] * window[1])
+    images = images.reshape(x.tensor.concrete(1)).astype(np.float32)
+    found, gradient = gc.compile(graph, "llvm")(images)
+    windows = np.lib.stride_tricks.sliding_window_view(images, window, (2, 3))
+    windows = windows[:, :, :: y.attrs["stride"][0], :: y.attrs["stride"][1]]
+    best = windows.reshape(*y.tensor.concrete(1), -1).argmax(axis=-1)
+    np.testing.assert_array_equal(found, best)
+    np.testing.assert_array_equal(gradient, gc.compile(graph, "numpy")(images)[1])
+    assert gradient.sum() == best.size
+
+
 def test_windows_that_overlap_or_are_padded_keep_an_index_of_their_own() -> None:
     for options in ({"window": 3, "stride": 2}, {"window": 2, "padding": 1}, {"window": 4}):
         x = make_input("x", parse_type(IMAGES))
         y = max_pool2d(x, **options)
-        assert winner(x, y, y.attrs).op is MAX_POOL2D_INDEX
+        number = winner(x, y, y.attrs)
+        assert number.op.name == "cast" and number.inputs[0].op is MAX_POOL2D_INDEX

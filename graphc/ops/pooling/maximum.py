@@ -19,7 +19,7 @@ from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import Dim, DType, TensorType
 from graphc.ops.contractions import Pair
 from graphc.ops.create import full
-from graphc.ops.elementwise import equal, logical_or, not_equal, where
+from graphc.ops.elementwise import cast, equal, logical_or, not_equal, where
 from graphc.ops.op import Access, Op, common_layout, sample
 from graphc.ops.pooling.windows import (
     WINDOW_SAMPLES,
@@ -82,15 +82,15 @@ def winner(x: Node, y: Node, attrs: Attrs) -> Node:
     rows, columns = attrs["window"]
     extents = zip(x.tensor.shape[2:], attrs["window"], strict=True)
     covered = not any(attrs["padding"]) and all(int(d) % w == 0 for d, w in extents)  # type: ignore[arg-type]
+    dtype = number_type(attrs["window"])
     if attrs["stride"] != attrs["window"] or not covered:
-        return make(MAX_POOL2D_INDEX, (x, y), attrs)
-    shape, dtype = y.tensor.shape, number_type(attrs["window"])
-    index = full(rows * columns - 1, shape=shape, dtype=dtype)
+        return cast(make(MAX_POOL2D_INDEX, (x, y), attrs), dtype=dtype)
+    index = full(rows * columns - 1, shape=y.tensor.shape, dtype=dtype)
     for number in reversed(range(rows * columns - 1)):
         start = (0, 0, *divmod(number, columns))
         tap = slice(x, start=start, stop=(None,) * 4, step=(1, 1, rows, columns))
         won = logical_or(equal(tap, y), not_equal(tap, tap))
-        index = where(won, full(number, shape=shape, dtype=dtype), index)
+        index = where(won, full(number, shape=y.tensor.shape, dtype=dtype), index)
     return index
 
 
@@ -100,8 +100,7 @@ def _index_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
         raise GraphcError(
             f"max_pool2d_index: {inputs[1]} is not the pooled {pooled}", remedy="give its maximum"
         )
-    dtype = number_type(attrs["window"])
-    return TensorType(dtype, pooled.shape).with_layout(common_layout(inputs))
+    return TensorType(DType.i32, pooled.shape).with_layout(common_layout(inputs))
 
 
 def _index_body(
@@ -114,15 +113,13 @@ def _index_body(
     window: tuple[int, int],
     **_: Any,
 ) -> Value:
-    dtype, last = number_type(window), window[0] * window[1] - 1
     hit = s.binary("logical_or", s.equal(x, y), s.not_equal(x, x))
-    number = s.position(tap_number({"window": window}, tap[0], tap[1]), dtype)
-    return s.select(hit, number, s.literal(last, dtype))
+    number = s.position(tap_number({"window": window}, tap[0], tap[1]), DType.i32)
+    return s.select(hit, number, s.literal(window[0] * window[1], DType.i32))
 
 
 def _index_numpy(x: Any, y: Any, *, n: int, **attrs: Any) -> Any:
-    rows, columns = attrs["window"]
-    found = np.full(y.shape, rows * columns - 1, number_type(attrs["window"]).numpy)
+    found = np.full(y.shape, attrs["window"][0] * attrs["window"][1], np.int32)
     for number, to, source in numpy_taps(x.shape[2:], y.shape[2:], attrs):
         taken, best = elements_at(x, source), elements_at(y, to)
         hit = (taken == best) | np.isnan(taken)
