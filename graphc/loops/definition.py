@@ -313,7 +313,7 @@ def identity(combine: str, dtype: DType) -> float | int:
         return 0.0 if dtype.is_float else 0
     if dtype.is_float:
         return float("-inf") if combine == "maximum" else float("inf")
-    limits = np.iinfo(dtype.numpy)
+    limits = np.iinfo(dtype.value)
     return int(limits.min if combine == "maximum" else limits.max)
 
 

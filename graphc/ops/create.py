@@ -51,7 +51,7 @@ def _full_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
             f"full: value {value!r} is not a {kind.__name__}, as {dtype} needs",
             remedy=f"give {kind.__name__}({value!r})",
         )
-    if kind is int and not np.iinfo(dtype.numpy).min <= value <= np.iinfo(dtype.numpy).max:
+    if dtype.is_integer and not np.iinfo(dtype.value).min <= value <= np.iinfo(dtype.value).max:
         raise GraphcError(
             f"full: {value} is out of the range of {dtype}", remedy="use i64, or a smaller number"
         )
