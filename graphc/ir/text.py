@@ -93,9 +93,10 @@ def _quoted(name: str) -> str:
 
 
 _TOKEN = re.compile(
-    rf"(?P<type>(?:{'|'.join(DType.__members__)})"
-    r"""\[[^\]]*\](?:\{\w+\})?)
-      |(?P<space>\s+|\#[^\n]*)
+    r"""(?P<space>\s+|\#[^\n]*)
+      |(?P<type>(?:"""
+    + "|".join(DType.__members__)
+    + r""")\[[^\]]*\](?:\{\w+\})?)
       |(?P<name>%(?:[\w][\w.\-]*|"(?:[^"\\\n]|\\.)*"))
       |(?P<number>-?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|inf|nan)(?![\w.]))
       |(?P<word>[A-Za-z_][\w.\-]*)
