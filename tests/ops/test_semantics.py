@@ -151,6 +151,14 @@ def test_bytes_have_no_sign(backend: str) -> None:
     _same(_run(backend, lambda x: r.min(x), x), 0)
 
 
+def test_integers_are_fed_as_others_that_hold_them_and_never_wrap(backend: str) -> None:
+    run = gc.compile(gc.parse("graph g(%x: u8[N]) { return %x }"), backend)
+    _same(run(np.array([0, 255])), [0, 255])
+    for outside in (256, -1):
+        with pytest.raises(gc.GraphcError, match=r"int64, but u8\[N\] is expected"):
+            run(np.array([0, outside]))
+
+
 @pytest.mark.parametrize("dtype", [DType.f32, DType.f64, DType.i32, DType.i64, DType.bool])
 def test_bytes_are_cast_both_ways(backend: str, dtype: DType) -> None:
     whole = np.arange(256).astype(np.uint8)
