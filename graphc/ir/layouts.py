@@ -9,6 +9,9 @@ depends on it.
   [K,C,R,S] are stored [K/16, C/16, R, S, 16 c, 16 k]: what a convolution reads, in the order in
   which it reads. In bf16, [K/16, C/16, R, S, 8 pairs of c, 16 k, 2 c]: processors multiply and add
   neighbouring pairs.
+* `features_1_36`: axis 1 of a matrix holds the features of images of 36 pixels, which lie as those
+  of images in `blocked_1` do. So [N, C H W] is stored [N, C/16, H W, 16], and a flatten moves
+  nothing.
 
 A shape that a layout does not fit (no batch, an axis that is no multiple of a block) is stored
 `batch_first`.
@@ -26,6 +29,7 @@ PAIR = 2
 ROW_MAJOR = "batch_first"
 BATCH_LAST = "batch_last"
 _BLOCKED = re.compile(r"blocked((?:_[0-9])+)")
+_FEATURES = re.compile(r"features_([01])_([1-9][0-9]*)")
 
 
 @cache
@@ -39,9 +43,22 @@ def blocked_axes(layout: str) -> tuple[int, ...]:
     return tuple(map(int, match[1][1:].split("_"))) if match else ()
 
 
+@cache
+def features(layout: str) -> tuple[int, int] | None:
+    """(axis, pixels) of a matrix whose axis holds the features of images in blocks; else None.
+
+    >>> features("features_1_36")
+    (1, 36)
+    """
+    match = _FEATURES.fullmatch(layout)
+    return (int(match[1]), int(match[2])) if match else None
+
+
 def is_layout(layout: object) -> bool:
     """Whether there is a layout of that name."""
     if layout in (ROW_MAJOR, BATCH_LAST):
+        return True
+    if isinstance(layout, str) and features(layout):
         return True
     axes = blocked_axes(layout) if isinstance(layout, str) else ()
     return bool(axes) and len(set(axes)) == len(axes)
@@ -53,6 +70,11 @@ def fits(layout: str, shape: Sequence[object], batch_axis: int | None) -> bool:
         return True
     if layout == BATCH_LAST:
         return batch_axis is not None
+    found = features(layout)
+    if found is not None:
+        axis, pixels = found
+        cut = len(shape) == 2 and batch_axis != axis and _divides(shape, axis, pixels * BLOCK)
+        return cut and pixels > 1  # those of one pixel are row-major
     # Matrices never lie in blocks: cut, the channels of [N,C] would be row-major again.
     return (
         len(shape) > 2
@@ -61,9 +83,9 @@ def fits(layout: str, shape: Sequence[object], batch_axis: int | None) -> bool:
     )
 
 
-def _divides(shape: Sequence[object], axis: int) -> bool:
+def _divides(shape: Sequence[object], axis: int, size: int = BLOCK) -> bool:
     extent = shape[axis] if axis < len(shape) else None
-    return isinstance(extent, int) and extent > 0 and extent % BLOCK == 0
+    return isinstance(extent, int) and extent > 0 and extent % size == 0
 
 
 def common(layouts: Sequence[str]) -> str:

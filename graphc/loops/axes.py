@@ -2,6 +2,7 @@
 can be cut in two, no two loops where one does, sums in the order in which they read memory.
 
     channels in blocks:   c // 16, c % 16   ->  c = 16 cb + ci: an axis cb and an axis ci
+    their features:       f // 576, f % 36, f // 36 % 16  ->  f = 576 fb + 36 fi + fp
     pixels one by one:    28 y + x          ->  one axis of 784
 """
 
@@ -14,13 +15,22 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import BLOCK
 from graphc.ir.types import Batch
 from graphc.loops.definition import Axis, Definition, Output
-from graphc.loops.language import Expression, Position, Read, Scalar, parts, reads, substitute
+from graphc.loops.language import (
+    Buffer,
+    Expression,
+    Position,
+    Read,
+    Scalar,
+    parts,
+    reads,
+    substitute,
+)
 from graphc.loops.pairs import paired
 
 
 def normalized(definition: Definition) -> Definition:
     """`definition` with loops that schedules like."""
-    return _merged(_in_order(paired(_cut(definition))))
+    return _merged(_in_order(paired(_cut(_laid_out(definition)))))
 
 
 def _expressions(definition: Definition) -> list[Expression]:
@@ -28,13 +38,19 @@ def _expressions(definition: Definition) -> list[Expression]:
     return values if definition.term is None else [definition.term, *values]
 
 
-def _offsets(definition: Definition) -> Iterable[Index]:
-    """The places in memory that a definition touches, both parts of each."""
+def _accesses(definition: Definition) -> Iterable[tuple[Buffer, tuple[Index, ...]]]:
+    """The buffers that a definition touches, and where."""
     for output in definition.outputs:
-        yield from output.buffer.offset(output.indices)
+        yield output.buffer, output.indices
     for read in reads(*_expressions(definition)):
         if read.buffer.shape:
-            yield from read.buffer.offset(read.indices)
+            yield read.buffer, read.indices
+
+
+def _offsets(definition: Definition) -> Iterable[Index]:
+    """The places in memory that a definition touches, both parts of each."""
+    for buffer, indices in _accesses(definition):
+        yield from buffer.offset(indices)
 
 
 def _replaced(definition: Definition, place: Mapping[Variable, Index]) -> Definition:
@@ -48,6 +64,38 @@ def _replaced(definition: Definition, place: Mapping[Variable, Index]) -> Defini
 
 
 # -- cutting axes ----------------------------------------------------------------------------------
+
+
+def _laid_out(definition: Definition) -> Definition:
+    """Axes of features of images in blocks become three, in the order in which they lie: blocks,
+    pixels, channels of a block.
+    """
+    pixels: dict[Variable, int] = {}
+    for buffer, indices in _accesses(definition):
+        if buffer.pixels is not None:
+            count = buffer.shape[buffer.pixels]
+            assert isinstance(count, int)
+            for variable in indices[buffer.pixels].variables:
+                if indices[buffer.pixels] == index(variable) % count:
+                    pixels.setdefault(variable, count)
+    axes: dict[str, tuple[Axis, ...]] = {}
+    place: dict[Variable, Index] = {}
+    for name in ("axes", "reduced"):
+        new: list[Axis] = []
+        for axis in getattr(definition, name):
+            count = pixels.get(axis.variable, 0)
+            if not count or axis.extent % (count * BLOCK):
+                new.append(axis)
+                continue
+            extents = {"b": axis.extent // (count * BLOCK), "p": count, "c": BLOCK}
+            b, p, c = (Axis(Variable(f"{axis.variable.name}{k}", n), n) for k, n in extents.items())
+            blocks = index(b.variable) * BLOCK if b.extent != 1 else Index()
+            place[axis.variable] = (blocks + index(c.variable)) * count + index(p.variable)
+            new += [b, p, c] if b.extent != 1 else [p, c]
+        axes[name] = tuple(new)
+    if not place:
+        return definition
+    return _replaced(replace(definition, axes=axes["axes"], reduced=axes["reduced"]), place)
 
 
 def _cut(definition: Definition) -> Definition:

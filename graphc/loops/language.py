@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.ir.index import Index, Variable, index, weighted
-from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, PAIR, blocked_axes
-from graphc.ir.types import Batch, Dim, DType, TensorType
+from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, PAIR, blocked_axes, features
+from graphc.ir.types import Batch, Dim, DType, N, TensorType
 from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
 
@@ -42,7 +42,7 @@ class Stride:
 @dataclass(frozen=True)
 class Buffer:
     """Memory that holds a tensor: its axes as they are stored (`stored`), and their strides.
-    Local buffers are arrays of a kernel's own.
+    Local buffers are arrays of a kernel's own. pixels: which stored axis counts those of features.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Buffer:
     strides: tuple[Stride, ...]
     local: bool = False
     batch_last: bool = False
+    pixels: int | None = None
 
     def offset(self, indices: tuple[Index, ...]) -> tuple[Index, Index]:
         """(fixed, padded): the element at `indices` is fixed + padded * P elements from the
@@ -68,6 +69,11 @@ def buffer_of(name: str, type: TensorType) -> Buffer:
     cut = blocked_axes(type.layout)
     shape = [d // BLOCK if a in cut else d for a, d in enumerate(type.shape)]  # type: ignore[operator]
     shape += [BLOCK // PAIR, BLOCK, PAIR] if _lies_in_pairs(type) else [BLOCK] * len(cut)
+    found = features(type.layout)
+    if found is not None:
+        at, pixels = found
+        shape[at : at + 1] = [shape[at] // (pixels * BLOCK), pixels, BLOCK]  # type: ignore[operator]
+        axis = shape.index(N) if N in shape else None
     strides = [Stride(0)] * len(shape)
     step = 1
     for a in reversed(range(len(shape))):
@@ -78,7 +84,8 @@ def buffer_of(name: str, type: TensorType) -> Buffer:
         step *= dim
     if axis is not None:
         strides[axis] = Stride(1) if last else Stride(step)
-    return Buffer(name, type.dtype, tuple(shape), tuple(strides), batch_last=last)
+    place = None if found is None else found[0] + 1
+    return Buffer(name, type.dtype, tuple(shape), tuple(strides), batch_last=last, pixels=place)
 
 
 def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
@@ -86,7 +93,14 @@ def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
 
     [n, c, y, x] in `blocked_1`        ->  [n, c // 16, y, x, c % 16]
     [k, c] in `blocked_1_0`, of bf16   ->  [k // 16, c // 16, c % 16 // 2, k % 16, c % 2]
+    [n, f] in `features_1_36`          ->  [n, f // 576, f % 36, f // 36 % 16]
     """
+    found = features(type.layout)
+    if found is not None:
+        axis, pixels = found
+        f = at[axis]
+        split = (f // (pixels * BLOCK), f % pixels, f // pixels % BLOCK)
+        return (*at[:axis], *split, *at[axis + 1 :])
     cut = blocked_axes(type.layout)
     if not cut:
         return at

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
-from graphc.ir.layouts import blocked_axes
+from graphc.ir.layouts import blocked_axes, common, features
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import Dim, DType, TensorType, shape_text, whole_numbers, window_extent
 from graphc.ops.families import product_dtype
@@ -38,7 +38,9 @@ def _matmul_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
             else f"matmul: {a} times {b} are not both matrices",
             remedy="the columns of the first must be the rows of the second; flatten images first",
         )  # fmt: skip
-    return TensorType(dtype, (a.shape[0], b.shape[1])).with_layout(common_layout(inputs))
+    # Each axis of the product lies as in the operand that it comes from.
+    kept = [i.layout for k, i in enumerate(inputs) if (features(i.layout) or (k,))[0] == k]
+    return TensorType(dtype, (a.shape[0], b.shape[1])).with_layout(common(kept))
 
 
 def matmul(a: Node, b: Node) -> Node:

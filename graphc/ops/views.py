@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
-from graphc.ir.layouts import blocked_axes
+from graphc.ir.layouts import blocked_axes, features
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import (
     Dim,
@@ -114,8 +114,11 @@ def _transpose_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
             remedy="name every axis once",
         )
     layout, cut = source.layout, blocked_axes(source.layout)
+    found = features(layout)
     if cut:
         layout = "_".join(["blocked", *(str(axes.index(a)) for a in cut)])
+    elif found is not None:
+        layout = f"features_{axes.index(found[0])}_{found[1]}"
     return TensorType(source.dtype, tuple(source.shape[a] for a in axes)).with_layout(layout)
 
 
@@ -399,7 +402,8 @@ def _inner(shape: Shape) -> int:
 
 def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     source, shape = inputs[0], attrs["shape"]
-    if blocked_axes(source.layout):
+    layout = _reshaped_layout(source, shape)
+    if layout is None:
         raise GraphcError(
             f"reshape: {source} is stored in blocks, not in row-major order",
             remedy="reshape a copy: relayout to batch_first",
@@ -423,7 +427,23 @@ def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
                 f"reshape: {source} to {shape_text(shape)} would mix the batch with other axes",
                 remedy="keep the batch in front of the same elements",
             )
-    return TensorType(source.dtype, shape).with_layout(source.layout)
+    return TensorType(source.dtype, shape).with_layout(layout)
+
+
+def _reshaped_layout(source: TensorType, shape: Shape) -> str | None:
+    """The layout in which the elements of `source` lie under another shape; None if in none.
+
+    [n, c, y, x] in `blocked_1`  <->  [n, c y x] in `features_1_yx`, flattened images
+    """
+    found = features(source.layout)
+    if not blocked_axes(source.layout) and found is None:
+        return source.layout
+    whole = source.shape[1:]
+    if source.layout == "blocked_1" and shape == (source.shape[0], _inner(whole)):
+        return f"features_1_{_inner(whole[1:])}"
+    if found is None or found[0] != 1 or len(shape) < 3 or shape[0] != source.shape[0]:
+        return None
+    return "blocked_1" if _inner(shape[2:]) == found[1] else None
 
 
 def reshape(x: Node, *, shape: Sequence[Dim]) -> Node:

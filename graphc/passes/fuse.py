@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from graphc.base.errors import InternalError
 from graphc.base.source import Source, written_at
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.layouts import blocked_axes
+from graphc.ir.layouts import blocked_axes, features
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
 from graphc.ir.types import DType, TensorType
@@ -457,7 +457,8 @@ def _changes_blocks(node: Node) -> bool:
     """
     if node.op.name != "relayout":
         return False
-    return any(blocked_axes(n.tensor.layout) for n in (node, node.inputs[0]))
+    layouts = [n.tensor.layout for n in (node, node.inputs[0])]
+    return any(blocked_axes(layout) or features(layout) for layout in layouts)
 
 
 def _is_copied(view: Node) -> bool:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.layouts import ROW_MAJOR, blocked_axes
+from graphc.ir.layouts import ROW_MAJOR, features
 from graphc.ir.node import Node, remake
+from graphc.ir.types import TensorType
 from graphc.ops.op import family_of
 from graphc.ops.views import relayout
 from graphc.passes.base import Pass
@@ -21,7 +22,8 @@ from graphc.passes.base import Pass
 @dataclass(frozen=True)
 class PackParameters(Pass):
     """Parameters that a training step copies into blocks, and the optimiser's states of the same
-    shape, become inputs and outputs in blocks. A graph that overwrites nothing stays as it is.
+    shape, become inputs and outputs in blocks. In a graph that overwrites nothing, only those in
+    the order of features do: whatever else it copies is computed once for many runs.
 
     g = conv2d_weight_grad(x, d); return sub(w, relayout(g)) into w  ->  return sub(w, g) into w
     """
@@ -29,7 +31,7 @@ class PackParameters(Pass):
     name = "pack_parameters"
 
     def run(self, graph: Graph) -> Graph:
-        layouts = _layouts(graph) if graph.donations else {}
+        layouts = _layouts(graph) if graph.donations else _in_order_of_features(graph)
         if not layouts:
             return graph
         packed = {
@@ -70,9 +72,15 @@ def _layouts(graph: Graph) -> dict[Node, str]:
     found: dict[Node, str] = {}
     for node in graph.inputs:
         copies = [u.tensor.layout for u in users[node] if u.op.name == "relayout"]
-        layout = next(filter(blocked_axes, copies), None)
+        layout = next((c for c in copies if c != ROW_MAJOR), None)
         if node.attrs["kind"] != "data" and layout is not None:
             found[node] = layout
+    return with_states(graph, found)
+
+
+def with_states(graph: Graph, layouts: dict[Node, str]) -> dict[Node, str]:
+    """`layouts` of parameters, and of the states with which they are updated."""
+    found = dict(layouts)
     together = [_updated_together(graph.inputs[s], graph.outputs[o]) for o, s in graph.donations]
     count = -1
     while count != len(found):  # a state may be reached by way of another
@@ -81,6 +89,17 @@ def _layouts(graph: Graph) -> dict[Node, str]:
             layout = next((found[i] for i in inputs if i in found), None)
             if layout is not None:
                 found |= {i: layout for i in inputs if i not in found}
+    return found
+
+
+def _in_order_of_features(graph: Graph) -> dict[Node, str]:
+    """The inputs that are read in the order of features and in no other, with their layouts."""
+    users = graph.users()
+    found: dict[Node, str] = {}
+    for node in graph.inputs:
+        layouts = {u.type.layout for u in users[node] if isinstance(u.type, TensorType)}
+        if len(layouts) == 1 and node.attrs["kind"] != "data" and features(min(layouts)):
+            found[node] = layouts.pop()
     return found
 
 

@@ -11,6 +11,7 @@ from graphc.passes.batch_last import BatchLast
 from graphc.passes.bfloat16 import Bfloat16
 from graphc.passes.block_channels import BlockChannels
 from graphc.passes.decompose import Decompose
+from graphc.passes.fold_flatten import FoldFlatten
 from graphc.passes.fuse import Fuse
 from graphc.passes.in_place import InPlace
 from graphc.passes.outputs import SeparateOutputs
@@ -65,7 +66,8 @@ def with_packed_parameters(pipelines: Mapping[str, Pipeline]) -> dict[str, Pipel
         for step in pipeline.passes:
             passes.append(step)
             if isinstance(step, BlockChannels):
-                passes.append(PackParameters())  # after the layouts it heeds
+                passes.append(FoldFlatten())  # after the layouts: it asks what is stored in blocks
+                passes.append(PackParameters())  # after all layouts that parameters may have
         found[name] = Pipeline(tuple(passes))
     return found
 

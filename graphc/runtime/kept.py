@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.ir.layouts import BLOCK, ROW_MAJOR, blocked_axes
+from graphc.ir.layouts import BLOCK, ROW_MAJOR, blocked_axes, features
 
 Array = np.ndarray[Any, Any]
+Part = tuple[str, str, int, int, Array]  # name, layout to be, first row, one past the last; moved
+PART = 1 << 21  # bytes: a copy of so many stays in the cache
 
 
 class Kept:
@@ -31,8 +33,7 @@ class Kept:
         self.arrays = dict(arrays)
         self.layouts: dict[str, str] = {}
         self.lock = threading.RLock()
-        self._views: dict[tuple[str, str], tuple[Array, Array]] = {}
-        self._half: tuple[str, Array, str] | None = None
+        self._half: Part | None = None
         _ALL.add(self)
 
     def bring(self, names: Iterable[str], layouts: Mapping[str, str]) -> None:
@@ -58,50 +59,74 @@ class Kept:
         with self.lock:
             self.row_major()
             self.arrays = dict(arrays)
-            self._views.clear()
 
     def _move(self, name: str, layout: str) -> None:
-        """Brings an array to row-major, or from there into a layout."""
-        now = self.layouts.get(name, ROW_MAJOR)
-        if now == layout:
-            return
+        """Brings an array to row-major, or from there into a layout, some rows at a time."""
+        if self.layouts.get(name, ROW_MAJOR) != layout:
+            self._half = self._part(name, layout, 0)
+            self._finish()
+
+    def _part(self, name: str, layout: str, first: int) -> Part:
+        """The rows of an array from `first` on that are moved next."""
+        array, now = self.arrays[name], self.layouts.get(name, ROW_MAJOR)
         blocks = layout if now == ROW_MAJOR else now
-        views = self._views.get((name, blocks))
-        if views is None:
-            views = self._views[name, blocks] = _views(self.arrays[name], blocks)
+        last = first + _rows(array, blocks)
         # Ctrl-C may come between any two lines: once this is noted, the rest can be done later.
-        self._half = name, np.ascontiguousarray(views[now == ROW_MAJOR]), layout
-        self._finish()
+        moved = np.ascontiguousarray(_views(array[first:last], blocks)[now == ROW_MAJOR])
+        return name, layout, first, last, moved
 
     def _finish(self) -> None:
-        """Does the rest of a move, from its beginning: it may have been interrupted anywhere."""
-        if self._half is None:
-            return
-        name, moved, layout = self._half
-        self.arrays[name].reshape(-1)[...] = moved.reshape(-1)
-        if layout == ROW_MAJOR:
-            self.layouts.pop(name, None)
-        else:
-            self.layouts[name] = layout
-        self._half = None
+        """Does the rest of a move; it may have been interrupted anywhere."""
+        while self._half is not None:
+            name, layout, first, last, moved = self._half
+            array = self.arrays[name]
+            array[first:last].reshape(-1)[...] = moved.reshape(-1)
+            if last < len(array):
+                self._half = self._part(name, layout, last)
+                continue
+            if layout == ROW_MAJOR:
+                self.layouts.pop(name, None)
+            else:
+                self.layouts[name] = layout
+            self._half = None
+
+
+def _rows(array: Array, layout: str) -> int:
+    """How many rows to move at a time: about as many as fit `PART` bytes, whole blocks of them."""
+    axis, pixels = features(layout) or (0 if 0 in blocked_axes(layout) else 1, 1)
+    together = 1 if axis else BLOCK * pixels
+    return together * max(PART * len(array) // (array.nbytes * together), 1)
 
 
 def _views(array: Array, layout: str) -> tuple[Array, Array]:
     """(an array that lies in `layout` in row-major order, a row-major one in that of `layout`)."""
+    shape, order = _stored(array.shape, layout)
+    rows = array.reshape(shape)
+    blocks = array.reshape([shape[place] for place in order])
+    return blocks.transpose(np.argsort(order)), rows.transpose(order)
+
+
+def _stored(extents: Sequence[int], layout: str) -> tuple[list[int], list[int]]:
+    """The axes of a row-major array, cut as `layout` cuts them, and the order in which they lie."""
+    found = features(layout)
+    if found is not None:
+        axis, pixels = found
+        parts = (extents[axis] // (pixels * BLOCK), BLOCK, pixels)
+        shape = [*extents[:axis], *parts, *extents[axis + 1 :]]
+        order = list(range(len(shape)))
+        order[axis + 1], order[axis + 2] = order[axis + 2], order[axis + 1]
+        return shape, order
     cut = blocked_axes(layout)
-    shape: list[int] = []
+    shape = []
     outer: list[int] = []
     inner: dict[int, int] = {}
-    for axis, extent in enumerate(array.shape):
+    for axis, extent in enumerate(extents):
         outer.append(len(shape))
         shape.append(extent // BLOCK if axis in cut else extent)
         if axis in cut:
             inner[axis] = len(shape)
             shape.append(BLOCK)
-    order = [*outer, *(inner[axis] for axis in cut)]
-    rows = array.reshape(shape)
-    blocks = array.reshape([shape[place] for place in order])
-    return blocks.transpose(np.argsort(order)), rows.transpose(order)
+    return shape, [*outer, *(inner[axis] for axis in cut)]
 
 
 def _free() -> None:

@@ -80,7 +80,8 @@ def test_predictions_follow_training_and_loading():
     other = gc.Model(network(), TYPE, backend="llvm", seed=5)
     assert is_right(other, x)
     other.load_params(trained.params)
-    assert np.array_equal(other.predict(x), trained.predict(x))
+    # Whoever was looked at sums the features of the dense layer in another order.
+    np.testing.assert_allclose(other.predict(x), trained.predict(x), rtol=1e-5, atol=1e-6)
 
 
 def test_predictions_follow_what_is_written_into_the_arrays():

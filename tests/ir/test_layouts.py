@@ -8,7 +8,7 @@ import graphc as gc
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import make_input
 from graphc.ir.layouts import blocked_axes, common, is_layout
-from graphc.ir.types import parse_type
+from graphc.ir.types import N, parse_type
 from graphc.ops import contractions, elementwise, pooling, reductions, views
 
 FITTING = (
@@ -19,6 +19,9 @@ FITTING = (
     ("f32[64,48,3,3]", "blocked_1_0"),
     ("f32[64,48,3,3]", "blocked_0_1"),
     ("f32[32,3,11,11]", "blocked_0"),
+    ("f32[N,96]", "features_1_6"),
+    ("f32[96,N]", "features_0_6"),
+    ("f32[10,9216]", "features_1_36"),
 )
 UNFITTING = (
     ("f32[6,28,28]", "batch_last", "no batch"),
@@ -29,6 +32,10 @@ UNFITTING = (
     ("f32[N,32,3,3]", "blocked_0", "the batch in blocks"),
     ("f32[4,32,N]", "blocked_1", "the batch not outermost"),
     ("f32[64,3,3,3]", "blocked_1_0", "one of two axes"),
+    ("f32[N,90]", "features_1_6", "no whole blocks of channels"),
+    ("f32[N,96]", "features_1_1", "one pixel"),
+    ("f32[N,96]", "features_0_6", "the batch as features"),
+    ("f32[N,96,2]", "features_1_6", "no matrix"),
 )
 
 
@@ -49,7 +56,9 @@ def test_what_does_not_fit_is_row_major_or_refused(shape: str, layout: str, why:
         views.relayout(make_input("x", parse_type(shape)), layout=layout)
 
 
-@pytest.mark.parametrize("name", ["nchw", "blocked", "blocked_", "blocked_1_1", "blocked_١", 1])
+@pytest.mark.parametrize(
+    "name", ["nchw", "blocked", "blocked_", "blocked_1_1", "blocked_١", "features_2_4", 1]
+)
 def test_other_layouts_there_are_not(name: str) -> None:
     assert not is_layout(name)
     with pytest.raises(GraphcError, match="there is no layout"):
@@ -82,7 +91,27 @@ X = make_input("x", parse_type("f32[N,32,8,8]{blocked_1}"))
 G = make_input("g", parse_type("f32[N,48,8,8]{blocked_1}"))
 IMAGE = make_input("image", parse_type("f32[N,3,8,8]"))
 WEIGHTS = make_input("weights", parse_type("f32[48,32,3,3]{blocked_1_0}"))
+FEATURES = views.reshape(X, shape=(N, 2048))
+DENSE = make_input("dense", parse_type("f32[10,2048]{features_1_64}"))
+SCORES = make_input("scores", parse_type("f32[N,10]"))
 RESULTS = {
+    "images flattened": (FEATURES, "f32[N,2048]{features_1_64}"),
+    "images of one pixel flattened": (
+        views.reshape(make_input("p", parse_type("f32[N,32,1,1]{blocked_1}")), shape=(N, 32)),
+        "f32[N,32]",
+    ),
+    "features turned round": (views.transpose(FEATURES), "f32[2048,N]{features_0_64}"),
+    "a product that sums features": (
+        contractions.matmul(FEATURES, views.transpose(DENSE)), "f32[N,10]",
+    ),
+    "a gradient of features": (contractions.matmul(SCORES, DENSE), "f32[N,2048]{features_1_64}"),
+    "a gradient of weights of features": (
+        contractions.matmul(views.transpose(SCORES), FEATURES), "f32[10,2048]{features_1_64}",
+    ),
+    "images of features": (
+        views.reshape(contractions.matmul(SCORES, DENSE), shape=(N, 32, 8, 8)),
+        "f32[N,32,8,8]{blocked_1}",
+    ),
     "elementwise code": (elementwise.relu(X), "f32[N,32,8,8]{blocked_1}"),
     "a pooling": (pooling.max_pool2d(X, window=2), "f32[N,32,4,4]{blocked_1}"),
     "a sum over pixels": (reductions.sum(X, axes=(2, 3)), "f32[N,32]"),

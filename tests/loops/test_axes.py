@@ -44,6 +44,7 @@ X, W = _x("f32[N,32,4,4]{blocked_1}"), _x("f32[48,32,3,3]{blocked_1_0}", "w")
 G = _x("f32[N,48,2,2]{blocked_1}", "g")
 BACK = _x("f32[48,32,3,3]{blocked_0_1}", "w")
 PLAIN = _x("f32[N,32,4,4]", "plain")
+FEATURES, DENSE = (_x(f"f32[{rows},512]{{features_1_16}}", rows) for rows in ("N", "5"))
 EVERYTHING = (0, 0, 0, 0), (None, None, None, None)
 
 # What is computed: the loops over outputs | the loops of the sum.
@@ -70,6 +71,17 @@ LOOPS = {
         conv2d_input_grad(G, BACK, size=(5, 5), stride=2),
         "cb:2 y:5 x:5 n:N ci:16 | kb:3 r:2 s:2 ki:16",
     ),
+    "features of images lie as they do": (relu(FEATURES), "n:N i1b:512"),
+    "into the order of features": (
+        relayout(_x("f32[5,96]", "w"), layout="features_1_6"), "i0:5 i1p:6 i1c:16",
+    ),
+    "a product sums features in the order in which they lie": (
+        matmul(FEATURES, transpose(DENSE)), "m:N n:5 | kb:512",
+    ),
+    "features times row-major weights": (
+        matmul(FEATURES, _x("f32[512,5]", "b")), "m:N n:5 | kb:2 kp:16 kc:16",
+    ),
+    "a gradient of features": (matmul(_x("f32[N,5]", "g"), DENSE), "m:N nb:512 | k:5"),
     "a sum over pixels": (sum(X, axes=(2, 3)), "n:N i1b:2 i1i:16 | r0:16"),
     "a sum over all but channels": (sum(X, axes=(0, 2, 3)), "i0b:2 i0i:16 | n:N r1:16"),
     "windows: rows run on, columns do not": (

@@ -53,6 +53,7 @@ def _copies(graph: Graph) -> list[tuple[str, str]]:
 
 MOMENTUM = optim.SGD(0.1, momentum=0.9, weight_decay=0.01)
 CONVOLUTIONS = {"0.weight", "1.conv.weight", "3.weight", "4.conv.weight"}
+WEIGHTS = CONVOLUTIONS | {"6.weight"}
 
 
 def test_no_weight_is_copied_to_or_from_row_major() -> None:
@@ -76,7 +77,8 @@ def test_states_lie_as_their_parameters(optimizer: optim.Optimizer, states: tupl
     layouts = packed_layouts(PACKED(_step(optimizer)))
     assert layouts["0.weight"] == "blocked_0"  # three channels are no block
     assert layouts["4.conv.weight"] == "blocked_1_0"
-    assert set(layouts) == CONVOLUTIONS | {f"{w}.{s}" for w in CONVOLUTIONS for s in states}
+    assert layouts["6.weight"] == "features_1_16"  # behind the flatten
+    assert set(layouts) == WEIGHTS | {f"{w}.{s}" for w in WEIGHTS for s in states}
     for name, layout in layouts.items():
         assert layout == layouts[name.partition(".weight")[0] + ".weight"]
 

@@ -32,9 +32,30 @@ def test_an_element_lies_where_the_layout_says() -> None:
         assert blocks[k // 16, c // 16, r, s, c % 16, k % 16] == w[k, c, r, s]
 
 
+@pytest.mark.parametrize("part", [1, 800, module.PART])
+def test_features_lie_as_those_of_images_in_blocks(
+    part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", part)
+    held, w = _held(5, 96)
+    held.bring(["w"], {"w": "features_1_3"})
+    images = np.ascontiguousarray(w.reshape(5, 2, 16, 3).transpose(0, 1, 3, 2))
+    assert np.array_equal(held.arrays["w"], images.reshape(5, 96))
+    assert np.array_equal(held.row_major()["w"], w)
+    held.bring(["w"], {"w": "features_1_3"})
+    columns, _ = _held(96, 5)
+    columns.arrays["w"][...] = w.T
+    columns.bring(["w"], {"w": "features_0_3"})
+    assert np.array_equal(columns.arrays["w"], held.arrays["w"].T)
+
+
+@pytest.mark.parametrize("part", [1, 12_000, module.PART])
 @pytest.mark.parametrize("layout", ["blocked_0", "blocked_1", "blocked_1_0", "blocked_0_1"])
 @pytest.mark.parametrize("shape", [(16, 16, 1, 1), (32, 48, 3, 3), (32, 16, 5)])
-def test_there_and_back(layout: str, shape: tuple[int, ...]) -> None:
+def test_there_and_back(
+    layout: str, shape: tuple[int, ...], part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", part)  # bytes that are moved at a time
     held, w = _held(*shape)
     array = held.arrays["w"]
     held.bring(["w"], {"w": layout})
@@ -60,9 +81,11 @@ def test_arrays_are_replaced_when_they_are_row_major() -> None:
     assert np.array_equal(array, w) and list(held.arrays) == ["v"] and held.layouts == {}
 
 
-def test_ctrl_c_at_any_line_loses_nothing() -> None:
+@pytest.mark.parametrize("part", [1, module.PART])
+def test_ctrl_c_at_any_line_loses_nothing(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", part)  # a few rows at a time, or all at once
     interrupted = 0
-    for stop in range(200):
+    for stop in range(400):
         held, w = _held(16, 32, 3)
         held.bring(["w"], {"w": "blocked_1_0"})
         try:

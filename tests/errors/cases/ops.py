@@ -88,7 +88,7 @@ CASES = (
     lambda folder: views.pad(X, low=(1,), high=(0,)),
     lambda folder: views.relayout(t("f32[3]"), layout="batch_last"),
     lambda folder: views.relayout(t("f32[N,24,3,3]"), layout="blocked_1"),
-    lambda folder: views.reshape(t("f32[N,16,3,3]{blocked_1}"), shape=(N, -1)),
+    lambda folder: views.reshape(t("f32[N,16,3,3]{blocked_1}"), shape=(N, 4, -1)),
     lambda folder: views.reshape(X, shape=(3,)),
     lambda folder: views.reshape(X, shape=(N, 4)),
     lambda folder: views.reshape(X, shape=(3, N)),
