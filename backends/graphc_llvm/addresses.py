@@ -8,6 +8,7 @@ statements.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,8 @@ class Addressing:
 
     scopes: open loops, outermost first. constants: numbers of unrolled variables. values and
     depths: of loop variables. lane, lanes, mask: the vector loop under way; alone: whether its mask
-    leaves the first lane alone. locals: the alloca of each local element.
+    leaves the first lane alone. locals: the alloca of each local element. arrays: names of those on
+    the stack.
     """
 
     def __init__(self, module: Module) -> None:
@@ -53,6 +55,7 @@ class Addressing:
         self.values: dict[Variable, str] = {BATCH: "%N", PADDED: "%P"}
         self.depths: dict[Variable, int] = {BATCH: 0, PADDED: 0}
         self.locals: dict[tuple[str, tuple[int, ...]], str] = {}
+        self.arrays: set[str] = set()
         self.lane: Variable | None = None
         self.lanes = 0
         self.mask: str | None = None
@@ -259,15 +262,22 @@ class Addressing:
         lanes = int(buffer.shape[-1]) if is_vector else 0  # type: ignore[arg-type]
         key = (buffer.name, numbers)
         if key not in self.locals:
-            name = "%" + self.module.name(buffer.name)
+            name = "%" + self.module.name(f"{buffer.name}.")
             self.entry.append(
                 f"  {name} = alloca {vector_type(MEMORY[buffer.dtype], lanes)}, align 64"
             )
             self.locals[key] = name
         return self.locals[key]
 
-    def _forget(self, buffer: Buffer) -> None:
-        """A new array of that name begins."""
+    def _allocate(self, buffer: Buffer) -> None:
+        """A new array of that name begins: registers, or memory on the stack that stays."""
+        if not buffer.local:
+            if buffer.name not in self.arrays:
+                self.arrays.add(buffer.name)
+                size = math.prod(buffer.shape)  # type: ignore[arg-type]
+                element = MEMORY[buffer.dtype]
+                self.entry.append(f"  %{buffer.name} = alloca [{size} x {element}], align 64")
+            return
         for key in [k for k in self.locals if k[0] == buffer.name]:
             del self.locals[key]
 

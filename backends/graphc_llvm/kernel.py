@@ -71,7 +71,7 @@ class KernelEmitter(Evaluation):
         elif isinstance(s, Accumulate):
             self._accumulate(s)
         elif isinstance(s, Allocate):
-            self._forget(s.buffer)
+            self._allocate(s.buffer)
             self._block(s.body)
         elif isinstance(s, Prefetch):
             self._prefetch(s)

@@ -75,7 +75,7 @@ class Evaluation(Addressing):
     def _read(self, e: Read) -> Val:
         b = self.builder
         if e.buffer.local:
-            lanes = self.lanes if self.lane is not None else 0
+            lanes = self.lanes if self.lane is not None and e.buffer.shape else 0
             type = vector_type(MEMORY[e.buffer.dtype], lanes)
             slot = self._slot(e.buffer, e.indices)
             return Val(b.new(f"load {type}, ptr {slot}, align 64"), e.buffer.dtype, lanes)

@@ -8,59 +8,41 @@ can be cut in two, no two loops where one does, sums in the order in which they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import BLOCK
 from graphc.ir.types import Batch
-from graphc.loops.definition import Axis, Definition, Output
-from graphc.loops.language import (
-    Buffer,
-    Expression,
-    Position,
-    Read,
-    Scalar,
-    parts,
-    reads,
-    substitute,
-)
+from graphc.loops.definition import Axis, Definition
+from graphc.loops.language import Buffer, Position, Read, Scalar, parts, reads
 from graphc.loops.pairs import paired
+from graphc.loops.rows import RowDefinition
+
+Loops = TypeVar("Loops", Definition, RowDefinition)
 
 
 def normalized(definition: Definition) -> Definition:
     """`definition` with loops that schedules like."""
-    return _merged(_in_order(paired(_cut(_laid_out(definition)))))
+    return merged(_in_order(paired(_cut(_laid_out(definition)))))
 
 
-def _expressions(definition: Definition) -> list[Expression]:
-    values = [o.value for o in definition.outputs]
-    return values if definition.term is None else [definition.term, *values]
-
-
-def _accesses(definition: Definition) -> Iterable[tuple[Buffer, tuple[Index, ...]]]:
+def _accesses(
+    definition: Definition | RowDefinition,
+) -> Iterable[tuple[Buffer, tuple[Index, ...]]]:
     """The buffers that a definition touches, and where."""
     for output in definition.outputs:
         yield output.buffer, output.indices
-    for read in reads(*_expressions(definition)):
+    for read in reads(*definition.expressions):
         if read.buffer.shape:
             yield read.buffer, read.indices
 
 
-def _offsets(definition: Definition) -> Iterable[Index]:
+def _offsets(definition: Definition | RowDefinition) -> Iterable[Index]:
     """The places in memory that a definition touches, both parts of each."""
     for buffer, indices in _accesses(definition):
         yield from buffer.offset(indices)
-
-
-def _replaced(definition: Definition, place: Mapping[Variable, Index]) -> Definition:
-    """`definition` with variables replaced in everything but its lists of axes."""
-    outputs = tuple(
-        Output(o.buffer, tuple(i.substitute(place) for i in o.indices), substitute(o.value, place))
-        for o in definition.outputs
-    )
-    term = None if definition.term is None else substitute(definition.term, place)
-    return replace(definition, outputs=outputs, term=term)
 
 
 # -- cutting axes ----------------------------------------------------------------------------------
@@ -95,7 +77,7 @@ def _laid_out(definition: Definition) -> Definition:
         axes[name] = tuple(new)
     if not place:
         return definition
-    return _replaced(replace(definition, axes=axes["axes"], reduced=axes["reduced"]), place)
+    return replace(definition, axes=axes["axes"], reduced=axes["reduced"]).replaced(place)
 
 
 def _cut(definition: Definition) -> Definition:
@@ -120,7 +102,7 @@ def _cut(definition: Definition) -> Definition:
         new += inner
     if not place:
         return definition
-    return _replaced(replace(definition, axes=tuple(axes), reduced=tuple(reduced)), place)
+    return replace(definition, axes=tuple(axes), reduced=tuple(reduced)).replaced(place)
 
 
 def _divisors(definition: Definition) -> dict[Variable, int]:
@@ -153,7 +135,7 @@ def _in_order(definition: Definition) -> Definition:
 # -- merging axes ----------------------------------------------------------------------------------
 
 
-def _merged(definition: Definition) -> Definition:
+def merged(definition: Loops) -> Loops:
     """Neighbouring axes that every access runs through like one become one."""
     if any(b.batch_last for b in definition.buffers):
         return definition  # lanes are samples: other axes are short loops, and rows stay threads'
@@ -162,32 +144,31 @@ def _merged(definition: Definition) -> Definition:
     place: dict[Variable, Index] = {}
     axes = {}
     for name in ("axes", "reduced"):
-        merged: list[Axis] = []
+        joined: list[Axis] = []
         for axis in getattr(definition, name):
-            before = merged[-1] if merged else None
+            before = joined[-1] if joined else None
             if before is None or fixed & {before.variable, axis.variable}:
-                merged.append(axis)
+                joined.append(axis)
                 continue
             if not _run_on(offsets, before, axis):
-                merged.append(axis)
+                joined.append(axis)
                 continue
             extent = before.extent * axis.extent
             both = Variable(before.variable.name, extent)
             step = {before.variable: Index(), axis.variable: index(both)}
             place = {v: i.substitute(step) for v, i in place.items()} | step
             offsets = [o.substitute(step) for o in offsets]
-            merged[-1] = Axis(both, extent)
-        axes[name] = tuple(merged)
+            joined[-1] = Axis(both, extent)
+        axes[name] = tuple(joined)
     if not place:
         return definition
-    merged_axes = replace(definition, axes=axes["axes"], reduced=axes["reduced"])
-    return _replaced(merged_axes, place)
+    return replace(definition, axes=axes["axes"], reduced=axes["reduced"]).replaced(place)
 
 
-def _fixed_variables(definition: Definition) -> frozenset[Variable]:
+def _fixed_variables(definition: Definition | RowDefinition) -> frozenset[Variable]:
     """Variables that are looked at as such: in conditions, positions and quotients."""
     found: set[Variable] = set()
-    for e in parts(*_expressions(definition)):
+    for e in parts(*definition.expressions):
         if isinstance(e, Position):
             found |= e.index.variables
         elif isinstance(e, Read | Scalar):

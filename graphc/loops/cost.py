@@ -12,14 +12,17 @@ from graphc.ir.layouts import PAIR
 from graphc.ir.types import Batch, Dim
 from graphc.loops.definition import Axis, Definition
 from graphc.loops.language import Amount, Buffer, Expression, Scalar, reads
+from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 
 LARGEST_COUNT = 1 << 16
 FREE = frozenset({"select", "cast", "pair", "within", "logical_and", "logical_or", "logical_not"})
 
 
-def flops_of(definition: Definition) -> Amount:
+def flops_of(definition: Definition | RowDefinition) -> Amount:
     """Arithmetic of the reduction and of what follows it; a product that is summed counts two."""
+    if isinstance(definition, RowDefinition):
+        return _flops_of_rows(definition)
     outer = definition.axes
     total = Amount()
     total += _times(_operations([o.value for o in definition.outputs]), outer)
@@ -29,6 +32,17 @@ def flops_of(definition: Definition) -> Amount:
         whole = _times(each, (*outer, *definition.reduced))
         share = _share_inside(definition) if definition.is_contraction else 1.0
         total += Amount(round(whole.fixed * share), round(whole.sample * share))
+    return total
+
+
+def _flops_of_rows(definition: RowDefinition) -> Amount:
+    """Arithmetic of every stage: of numbers once a row, of all else once an element."""
+    total = Amount()
+    elements = (*definition.axes, *definition.reduced)
+    for stage in definition.stages:
+        along = [o.value for o in (*stage.kept, *stage.results)] + [s.term for s in stage.sums]
+        total += _times(_operations([o.value for o in stage.numbers]), definition.axes)
+        total += _times(_operations(along) + len(stage.sums), elements)
     return total
 
 

@@ -3,12 +3,13 @@ reduction, output expressions.
 
 `define` reads a fused body (or a single node): at most one reduction or contraction, everything
 elementwise before it is computed in place of each read, everything after it from the accumulated
-value. It switches on op families only.
+value. It switches on op families only. Several reductions over the same rows: `rows`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from graphc.loops.language import (
     Scalar,
     buffer_of,
     stored,
+    substitute,
 )
 from graphc.ops.op import Access, Bound, Op, op_of
 from graphc.ops.scalar import COMPARISONS, LOGICAL, Value, Vocabulary
@@ -57,6 +59,11 @@ class Output:
     indices: Indices
     value: Expression
 
+    def replaced(self, place: Mapping[Variable, Index]) -> Output:
+        """Itself with variables replaced."""
+        indices = tuple(i.substitute(place) for i in self.indices)
+        return replace(self, indices=indices, value=substitute(self.value, place))
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -74,6 +81,23 @@ class Definition:
     def buffers(self) -> tuple[Buffer, ...]:
         """All that it touches."""
         return (*self.inputs, *(o.buffer for o in self.outputs))
+
+    @property
+    def written(self) -> tuple[Buffer, ...]:
+        """The buffers of the results, each once."""
+        return tuple(dict.fromkeys(o.buffer for o in self.outputs))
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """All that it computes."""
+        values = [o.value for o in self.outputs]
+        return values if self.term is None else [self.term, *values]
+
+    def replaced(self, place: Mapping[Variable, Index]) -> Definition:
+        """Itself with variables replaced in everything but its lists of axes."""
+        outputs = tuple(o.replaced(place) for o in self.outputs)
+        term = None if self.term is None else substitute(self.term, place)
+        return replace(self, outputs=outputs, term=term)
 
 
 class Expressions(Vocabulary):
@@ -125,34 +149,37 @@ def define(body: Graph) -> Definition:
     """The definition of a kernel for `body`. Raises InternalError if it holds more than one
     reduction.
     """
-    return _Definer(body).result()
+    return Definer(body).result()
 
 
-class _Definer:
+class Definer:
+    """Values of a body's nodes as expressions, and the definition they make."""
+
     def __init__(self, body: Graph) -> None:
         self.body = body
         self.vocabulary = Expressions()
         self.buffers = {
             node: buffer_of(f"in{k}", node.tensor) for k, node in enumerate(body.inputs)
         }
-        heroes = [
+        self.heroes = [
             n
             for n in body.nodes
             if isinstance(n.op, Op) and n.op.family in ("reduction", "contraction", "tile")
         ]
-        if len(heroes) > 1:
-            raise InternalError(
-                f"{body.name} holds {len(heroes)} reductions; a kernel has at most one"
-            )
-        self.hero = heroes[0] if heroes else None
+        self.hero = self.heroes[0] if self.heroes else None
         self.done: dict[tuple[Node, Indices, tuple[Bound, ...]], Expression] = {}
 
     def result(self) -> Definition:
+        """One loop nest for all outputs. Raises InternalError if there are several reductions."""
+        if len(self.heroes) > 1:
+            raise InternalError(
+                f"{self.body.name} holds {len(self.heroes)} reductions, but no rows they share"
+            )
         inputs = tuple(self.buffers.values())
         if self.hero is None:
             axes = self.axes_of(self.body.outputs[0])
             at = tuple(index(a.variable) for a in axes)
-            return Definition(inputs, self.outputs(at), _running(axes))
+            return Definition(inputs, self.outputs(at), running(axes))
         op = op_of(self.hero)
         if op.family == "contraction":
             return self.contraction(op, self.hero)
@@ -162,7 +189,7 @@ class _Definer:
 
     def axes_of(self, node: Node) -> tuple[Axis, ...]:
         return tuple(
-            _axis("n" if isinstance(d, Batch) else f"i{k}", d)
+            axis_of("n" if isinstance(d, Batch) else f"i{k}", d)
             for k, d in enumerate(node.tensor.shape)
         )
 
@@ -177,8 +204,8 @@ class _Definer:
     def contraction(self, op: Op, hero: Node) -> Definition:
         assert op.contraction is not None
         spec = op.contraction(tuple(i.tensor for i in hero.inputs), hero.attrs)
-        axes = tuple(_axis(name, extent) for name, extent in spec.axes)
-        reduced = tuple(_axis(name, extent) for name, extent in spec.reduced)
+        axes = tuple(axis_of(name, extent) for name, extent in spec.axes)
+        reduced = tuple(axis_of(name, extent) for name, extent in spec.reduced)
         where = {a.variable.name: index(a.variable) for a in (*axes, *reduced)}
         out, left, right = spec.access(where)
         dtype = hero.tensor.dtype
@@ -190,8 +217,8 @@ class _Definer:
         return Definition(
             tuple(self.buffers.values()),
             self.outputs(out),
-            _running(axes),
-            _running(reduced),
+            running(axes),
+            running(reduced),
             "fma",
             term,
             True,
@@ -201,7 +228,7 @@ class _Definer:
         """Every result of a tile is an output of its own, all of them to the same buffers."""
         assert op.tile is not None and op.body is not None
         spec = op.tile(tuple(i.tensor for i in hero.inputs), hero.attrs)
-        axes = tuple(_axis(name, extent) for name, extent in spec.axes)
+        axes = tuple(axis_of(name, extent) for name, extent in spec.axes)
         where = {a.variable.name: index(a.variable) for a in axes}
         values = [self.factor(hero.inputs[0], at) for at in spec.reads(where)]
         results = op.body(self.vocabulary, values, **hero.attrs)
@@ -209,7 +236,7 @@ class _Definer:
         for at, result in zip(places, results, strict=True):
             self.done[hero, at, ()] = result
         outputs = tuple(output for at in places for output in self.outputs(at))
-        return Definition(tuple(self.buffers.values()), outputs, _running(axes))
+        return Definition(tuple(self.buffers.values()), outputs, running(axes))
 
     def factor(self, source: Node, at: Indices) -> Expression:
         """An operand of a contraction or a tile, 0 where its index is outside."""
@@ -226,7 +253,7 @@ class _Definer:
         types = tuple(i.tensor for i in hero.inputs)
         axes = self.axes_of(hero)
         reduced = tuple(
-            _axis("n" if isinstance(d, Batch) else f"r{k}", d)
+            axis_of("n" if isinstance(d, Batch) else f"r{k}", d)
             for k, d in enumerate(op.domain(types, hero.attrs))
         )
         at = tuple(index(a.variable) for a in axes)
@@ -252,8 +279,8 @@ class _Definer:
         return Definition(
             tuple(self.buffers.values()),
             self.outputs(at),
-            _running(axes),
-            _running(reduced),
+            running(axes),
+            running(reduced),
             op.combine,
             term,
         )
@@ -269,6 +296,7 @@ class _Definer:
         return found
 
     def compute(self, node: Node, at: Indices, bounds: tuple[Bound, ...]) -> Expression:
+        """What `value` is, the first time."""
         if node is self.hero:
             if node.tensor.dtype is DType.f32:
                 return Read(ACCUMULATOR, ())
@@ -317,11 +345,13 @@ def identity(combine: str, dtype: DType) -> float | int:
     return int(limits.min if combine == "maximum" else limits.max)
 
 
-def _axis(name: str, extent: Dim) -> Axis:
+def axis_of(name: str, extent: Dim) -> Axis:
+    """A loop over an extent."""
     return Axis(Variable(name, None if isinstance(extent, Batch) else extent), extent)
 
 
-def _running(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+def running(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """The axes that need a loop."""
     return tuple(a for a in axes if a.extent != 1)
 
 

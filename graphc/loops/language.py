@@ -3,7 +3,8 @@
     statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector
                | Store(buffer, indices, value)
                | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma, dot
-               | Allocate(buffer, body)         a local array: registers, its indices constant
+               | Allocate(buffer, body)         an array of the kernel's own: if local, registers,
+                                                its indices constant
                | Transpose(target, source, ..)  a tile of lines and columns changes layout
                | Prefetch(buffer, indices)      will be read soon; means nothing
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
@@ -248,7 +249,7 @@ class Accumulate:
 
 @dataclass(frozen=True)
 class Allocate:
-    """A local array for the statements inside."""
+    """An array for the statements inside: registers if it is `local`, else memory on the stack."""
 
     buffer: Buffer
     body: tuple[Statement, ...]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.ir.node import Node
-from graphc.loops.axes import normalized
+from graphc.loops.axes import merged, normalized
 from graphc.loops.cost import flops_of
 from graphc.loops.definition import Definition, body_of, define
 from graphc.loops.language import Kernel, Statement
 from graphc.loops.nest import build
 from graphc.loops.order import block_order, pieces
 from graphc.loops.relayout import batch_kernel, moves_batch, split_padding, tiles
-from graphc.loops.schedule import Machine, choose
+from graphc.loops.row_nest import build_rows
+from graphc.loops.rows import RowDefinition, define_rows
+from graphc.loops.schedule import Machine, choose, choose_lanes
+from graphc.ops.rows import row_of_body
 
 
 def lower(node: Node, machine: Machine) -> Kernel:
@@ -22,13 +25,20 @@ def lower(node: Node, machine: Machine) -> Kernel:
     body = body_of(node)
     if moves_batch(body):
         return batch_kernel(body, machine)
-    definition = normalized(define(body))
-    statements, words = _scheduled(definition, machine)
-    written = tuple(dict.fromkeys(o.buffer for o in definition.outputs))
+    row = row_of_body(body)
+    definition: Definition | RowDefinition
+    if row is None:
+        definition = normalized(define(body))
+        statements, words = _scheduled(definition, machine)
+    else:
+        definition = merged(define_rows(body, row))
+        lanes = choose_lanes(definition, machine)
+        statements = build_rows(definition, lanes)
+        words = f"rows in {len(definition.stages)} stages, {lanes}"
     return Kernel(
         name=body.name,
-        buffers=(*definition.inputs, *written),
-        written=written,
+        buffers=(*definition.inputs, *definition.written),
+        written=definition.written,
         body=statements,
         ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
         schedule=words,

@@ -35,6 +35,7 @@ from graphc.loops.language import (
     reads,
     substitute,
 )
+from graphc.loops.rows import RowDefinition
 from graphc.loops.schedule import Schedule, guard_variables
 from graphc.loops.tasks import spread
 from graphc.ops.op import Bound
@@ -63,21 +64,24 @@ class Part:
 
 def build(definition: Definition, schedule: Schedule) -> tuple[Statement, ...]:
     """The loops of a kernel."""
-    parts = [_parts(a, definition, schedule) for a in definition.axes]
+    parts = [parts_along(a, definition, schedule) for a in definition.axes]
     statements: list[Statement] = []
     for region in itertools.product(*parts):
         statements.append(_Region(definition, schedule, region).statement())
     return tuple(statements)
 
 
-def _exact(definition: Definition) -> bool:
+def _exact(definition: Definition | RowDefinition) -> bool:
     """Whether a batch loop must end at N: some buffer it runs along is not padded."""
     return any(
         not b.batch_last and any(isinstance(d, Batch) for d in b.shape) for b in definition.buffers
     )
 
 
-def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]:
+def parts_along(
+    axis: Axis, definition: Definition | RowDefinition, schedule: Schedule
+) -> list[Part]:
+    """The pieces of an output axis that have loops of their own."""
     extent = index(BATCH) if isinstance(axis.extent, Batch) else index(axis.extent)
     if axis != schedule.vector:
         tile = schedule.tile(axis)
@@ -90,7 +94,7 @@ def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]
         return parts + ([Part(axis, index(whole * tile), index(1), rest)] if rest else [])
     lanes, vectors = schedule.lanes, schedule.vectors
     if isinstance(axis.extent, int):
-        return _fixed_vector_parts(axis, axis.extent, lanes, vectors)
+        return fixed_parts(axis, axis.extent, lanes, vectors)
     if _exact(definition):
         found = _batch_parts(axis, index(BATCH) // lanes, lanes, vectors)
         full = index(BATCH) // lanes
@@ -105,7 +109,8 @@ def _parts(axis: Axis, definition: Definition, schedule: Schedule) -> list[Part]
     return _batch_parts(axis, index(PADDED) // lanes, lanes, vectors)
 
 
-def _fixed_vector_parts(axis: Axis, extent: int, lanes: int, vectors: int) -> list[Part]:
+def fixed_parts(axis: Axis, extent: int, lanes: int, vectors: int) -> list[Part]:
+    """Blocks of as many vectors, then what vectors are left, then a partial one."""
     step = lanes * vectors
     whole, rest = divmod(extent, step)
     parts = [Part(axis, Index(), index(whole), vectors)] if whole else []
@@ -414,7 +419,8 @@ def _piece(axis: Axis, size: int) -> Variable:
     return Variable(f"{axis.variable.name}piece", count)
 
 
-def _map_reads(e: Expression, change: object) -> Expression:
+def map_reads(e: Expression, change: object) -> Expression:
+    """`e` with every read replaced by what `change` makes of it; shared parts stay shared."""
     done: dict[int, Expression] = {}
 
     def visit(e: Expression) -> Expression:
@@ -431,8 +437,8 @@ def _map_reads(e: Expression, change: object) -> Expression:
 
 
 def _with_accumulator(e: Expression, value: Expression) -> Expression:
-    return _map_reads(e, lambda r: value if r.buffer.name == ACCUMULATOR.name else r)
+    return map_reads(e, lambda r: value if r.buffer.name == ACCUMULATOR.name else r)
 
 
 def _without_bounds(e: Expression, gone: set[Bound]) -> Expression:
-    return _map_reads(e, lambda r: replace(r, bounds=tuple(b for b in r.bounds if b not in gone)))
+    return map_reads(e, lambda r: replace(r, bounds=tuple(b for b in r.bounds if b not in gone)))

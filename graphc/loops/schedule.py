@@ -19,6 +19,7 @@ from functools import cached_property
 from graphc.ir.index import Index, Variable
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
 from graphc.loops.language import Buffer, Expression, Scalar, parts, reads
+from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 
 LARGE_BATCH = 64
@@ -167,6 +168,25 @@ def choose(definition: Definition, machine: Machine) -> Schedule:
     return Schedule(vector, lanes, vectors, tiles)
 
 
+def choose_lanes(definition: RowDefinition, machine: Machine) -> Schedule:
+    """What of a kernel over rows runs in lanes: rows, or the elements of each."""
+    widest = max(b.dtype.itemsize for b in definition.buffers)
+    lanes = machine.lanes(8 if widest == 8 and _computes_in_doubles(definition) else 4)
+    accesses = _accesses(definition.expressions)
+    accesses += [_Access(o.buffer, o.indices) for o in definition.outputs]
+    last = any(b.batch_last for b in definition.buffers)
+    best: tuple[float, Axis] | None = None
+    for axis in (*definition.axes, *definition.reduced):
+        extent = _assumed(axis, last)
+        cost = sum(a.cost(axis.variable) for a in accesses if a.variables)
+        cost *= math.ceil(extent / lanes) * lanes / extent
+        if extent > 1 and (best is None or cost < best[0]):
+            best = (cost, axis)
+    if best is None or best[0] > lanes * len(accesses):
+        return Schedule(None, 1, 1, ())
+    return Schedule(best[1], lanes, 1, ())
+
+
 def guard_variables(definition: Definition) -> frozenset[Variable]:
     """Variables of a contraction's bounds: they stay plain loops, so that bounds become loop
     limits.
@@ -176,7 +196,7 @@ def guard_variables(definition: Definition) -> frozenset[Variable]:
     return frozenset(v for r in reads(definition.term) for b in r.bounds for v in b.value.variables)
 
 
-def _computes_in_doubles(definition: Definition) -> bool:
+def _computes_in_doubles(definition: Definition | RowDefinition) -> bool:
     return any(o.buffer.dtype.value in ("float64", "int64") for o in definition.outputs)
 
 

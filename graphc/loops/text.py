@@ -86,6 +86,8 @@ def _for(s: For, indent: str) -> list[str]:
     low = lows[0] if len(lows) == 1 else f"max({', '.join(lows)})"
     highs = [str(i) for i in s.high]
     high = highs[0] if len(highs) == 1 else f"min({', '.join(highs)})"
+    if s.mode == "unroll" and high == "1":
+        return _statements(s.body, indent)
     word = {"serial": "for", "parallel": "parallel", "unroll": "unroll", "vector": "vector"}[s.mode]
     head = f"{indent}{word} {s.variable} in {low}..{high}:"
     lines = _statements(s.body, indent + "  ")
@@ -95,7 +97,7 @@ def _for(s: For, indent: str) -> list[str]:
 
 
 def _place(name: str, indices: tuple[Index, ...]) -> str:
-    return f"{name}[{', '.join(map(str, indices))}]"
+    return f"{name}[{', '.join(map(str, indices))}]" if indices else name
 
 
 Names = Mapping[Scalar, str]  # of the parts that have a line of their own

@@ -5,11 +5,12 @@ reshape, an output. Reductions and contractions ("heroes") always start a kernel
 is computed where it is read, unless it is costly and read from several places, or by a broadcast or
 a reduction again and again. Then every kernel grows forwards: elementwise readers of its results
 join it while they have the same shape and depend on nothing that depends on the kernel from
-outside.
+outside. Before that, `fuse_rows` finds what goes over short rows several times.
 
     y = conv2d(x, w); a = tanh(y + b)  ->  one kernel: conv2d, epilogue add and tanh
     d = g * (1 - a * a); s = sum(d)  ->  one kernel: the sum, computing d as it reads
     v = 0.9 * v + g; w = w - lr * v  ->  one kernel with two results, behind g's contraction
+    e = exp(x - max(x)); p = e / sum(e)  ->  one kernel, row by row
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from graphc.ir.types import DType, TensorType
 from graphc.ops.op import additions_of, extent_product, family_of, op_of
 from graphc.ops.structure import get
 from graphc.passes.base import Pass
+from graphc.passes.fuse_rows import row_groups
 
 LARGEST_GROUP = 64
 MOST_RESULTS = 4
@@ -42,7 +44,11 @@ class Fuse(Pass):
     """Groups nodes into kernels; each group of more than one node becomes a `fused` node with a
     body.
 
+    Sums along axes and what needs them become one kernel if their rows fit a cache: a softmax, its
+    loss and their gradient, say, or normalisation with its gradient.
+
     y = tanh(conv2d(x, w) + b)  ->  y = fused(x, w, b) {conv2d, broadcast, add, tanh}
+    y = softmax(x)  ->  y = fused(x) {max, broadcast, sub, exp, sum, broadcast, div}
     """
 
     name = "fuse"
@@ -88,6 +94,9 @@ class _Fuser:
                 self.stored.add(node)
 
     def result(self) -> Graph:
+        for group in row_groups(self.graph, self.stored):
+            self.home.update(dict.fromkeys(group, group[0]))
+            self.kernels[group[0]] = set(group)
         self._grow()
         return self._rebuild()
 

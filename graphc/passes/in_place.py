@@ -9,6 +9,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ops.elementwise import copy
 from graphc.ops.op import family_of
+from graphc.ops.rows import row_of_body
 from graphc.passes.base import Pass
 from graphc.passes.plan_memory import is_kernel, source_of
 
@@ -68,6 +69,8 @@ def _moves(kernel: Node, old: Node) -> bool:
         return family_of(kernel) != "elementwise"
     body: Graph = kernel.attrs["body"]
     if any(i is not old for i in kernel.inputs if source_of(i)[0] is old):
+        return True
+    if row_of_body(body) is not None:  # reads its rows again after it has written some
         return True
     depending = {b for b, i in zip(body.inputs, kernel.inputs, strict=True) if i is old}
     for node in body.nodes:
