@@ -94,11 +94,17 @@ class _Finder:
     # -- tiles ---------------------------------------------------------------------------------
 
     def tiles_around(self, number: int) -> set[int]:
-        """The transforms that write what a kernel reads and that read what it writes."""
+        """The transforms that write what a kernel reads and that read what it writes; none if it
+        reads no transform's results: then it only makes the image that one begins with.
+        """
         step = self.steps[number]
         before = {self.writer[s] for s in step.reads if s in self.writer}
         after = {k for s in step.writes for k in self.readers.get(s, ())}
-        return {k for k in before | after if any(family_of(n) == "tile" for n in self._inside(k))}
+        found = [{k for k in near if self._is_transform(k)} for near in (before, after)]
+        return found[0] | found[1] if found[0] else set()
+
+    def _is_transform(self, number: int) -> bool:
+        return any(family_of(n) == "tile" for n in self._inside(number))
 
     def direct_flops(self, tiles: Iterable[int]) -> Amount | None:
         """Arithmetic of the convolution, or the gradient of one, between those transforms, products
