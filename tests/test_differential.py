@@ -7,6 +7,7 @@ how many there are, 2,000 by default; CHUNKS tests share them, so that a failure
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from graphc.ops.interpret import interpret
 from graphc.ops.op import Op
 from graphc.passes import catalog
 from graphc.passes.base import PASSES, Pipeline
+from graphc.passes.block_channels import BlockChannels
 from graphc.passes.pipelines import BACKEND
+from graphc.passes.winograd import Winograd
 from graphc.testing import Expectation, check_grads, graphs, random_graph, random_inputs
 
 CHUNKS = 20
@@ -32,9 +35,17 @@ THREADS = (1, 2, 3)
 
 catalog.load()
 DEFAULT = tuple(BACKEND.values())
+# Channels in blocks wherever they can be, as large images have them, and other layouts around.
+MIXED = {
+    name: Pipeline(tuple(
+        replace(step, everywhere=True) if isinstance(step, Winograd | BlockChannels) else step
+        for step in pipeline.passes
+    ))
+    for name, pipeline in BACKEND.items()
+}  # fmt: skip
 PLACED = {step.name for pipeline in DEFAULT for step in pipeline.passes} - {"simplify"}
 ALONE = [k for _, k in sorted(PASSES.items()) if not k.changes_values and k.name not in PLACED]
-PIPELINES = (*(Pipeline((kind(),)) for kind in ALONE), *DEFAULT)
+PIPELINES = (*(Pipeline((kind(),)) for kind in ALONE), *DEFAULT, *MIXED.values())
 Arrays = dict[str, np.ndarray]
 
 
@@ -92,9 +103,13 @@ def test_text_and_passes_keep_the_meaning(chunk: int, request: pytest.FixtureReq
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_backends_keep_the_meaning_with_the_same_bits_at_any_number_of_threads(
-    chunk: int, backend: str, request: pytest.FixtureRequest
+    chunk: int, backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in _seeds(chunk, request.config):
+        for name, pipeline in (
+            MIXED if seed % 4 else dict(zip(BACKEND, DEFAULT, strict=True))
+        ).items():
+            monkeypatch.setitem(BACKEND, name, pipeline)
         graph, inputs, n = _drawn(seed)
         kept = {name: array.tobytes() for name, array in inputs.items()}
         try:

@@ -28,6 +28,7 @@ BLOCK = 16
 PAIR = 2
 ROW_MAJOR = "batch_first"
 BATCH_LAST = "batch_last"
+IMAGES = "blocked_1"
 _BLOCKED = re.compile(r"blocked((?:_[0-9])+)")
 _FEATURES = re.compile(r"features_([01])_([1-9][0-9]*)")
 

@@ -1,6 +1,7 @@
 """Copies from one layout to the other, a tile at a time through registers.
 
 batch_first <-> batch_last: for features by lanes: for samples by lanes: transpose
+blocked_1 <-> batch_last: for blocks, pixels, channels by lanes: for samples by lanes: transpose
 to or from blocks: for all other axes: for neighbours in the source by lanes: transpose
 
 Padding is done on the way: what lies inside is copied so, and zeros are stored around it.
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
-from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, ROW_MAJOR
+from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, IMAGES, ROW_MAJOR
 from graphc.ir.types import N, TensorType
 from graphc.loops.definition import Axis, Definition
 from graphc.loops.language import (
@@ -45,54 +46,80 @@ def moves_batch(body: Graph) -> bool:
     )
     if not alone or output.tensor.dtype.itemsize < 4:
         return False
-    return {output.tensor.layout, output.inputs[0].tensor.layout} == {ROW_MAJOR, BATCH_LAST}
+    layouts = {output.tensor.layout, output.inputs[0].tensor.layout}
+    return BATCH_LAST in layouts and layouts & {ROW_MAJOR, IMAGES} != set()
 
 
 def batch_kernel(body: Graph, machine: Machine) -> Kernel:
     """The kernel of a body for which `moves_batch` holds."""
     output = body.outputs[0]
-    features = math.prod(d for d in output.tensor.shape if isinstance(d, int))
-    source, target = (
-        _flat("in0", output.inputs[0].tensor, features),
-        _flat("out0", output.tensor, features),
-    )
+    types = output.inputs[0].tensor, output.tensor
     lanes = min(machine.lanes(output.tensor.dtype.itemsize), BATCH_PADDING)
-    whole, rest = divmod(features, lanes)
-    statements: list[Statement] = []
-    if whole:
-        f = Variable("f", whole)
-        tiles = _samples(source, target, index(f) * lanes, lanes, lanes)
-        statements.append(loop(f, whole, "parallel", tiles))
-    if rest:
-        statements.append(_samples(source, target, index(whole * lanes), rest, lanes))
+    moved = _blocks if any(type.layout == IMAGES for type in types) else _features
+    source, target, statements = moved(*types, lanes)
     return Kernel(
         body.name,
         (source, target),
         (target,),
-        tuple(statements),
+        statements,
         (f"relayout to {output.tensor.layout}",),
         f"tiles {lanes} x {lanes}",
     )
 
 
+Moved = tuple[Buffer, Buffer, tuple[Statement, ...]]
+
+
+def _features(read: TensorType, written: TensorType, lanes: int) -> Moved:
+    """Rows of features to lanes of samples, or back."""
+    count = math.prod(d for d in written.shape if isinstance(d, int))
+    source, target = _side("in0", read, (count,), (1,)), _side("out0", written, (count,), (1,))
+    whole, rest = divmod(count, lanes)
+    statements: list[Statement] = []
+    if whole:
+        f = Variable("f", whole)
+        tiles = _samples(source, target, (index(f) * lanes,), lanes, lanes)
+        statements.append(loop(f, whole, "parallel", tiles))
+    if rest:
+        statements.append(_samples(source, target, (index(whole * lanes),), rest, lanes))
+    return source, target, tuple(statements)
+
+
+def _blocks(read: TensorType, written: TensorType, lanes: int) -> Moved:
+    """Blocks of channels to lanes of samples, or back: some channels of a pixel at a time."""
+    channels, *size = (d for d in written.shape if isinstance(d, int))
+    pixels = math.prod(size)
+    extents = channels // BLOCK, pixels, BLOCK
+    steps = {IMAGES: (pixels * BLOCK, BLOCK, 1), BATCH_LAST: (pixels * BLOCK, 1, pixels)}
+    source = _side("in0", read, extents, steps[read.layout])
+    target = _side("out0", written, extents, steps[written.layout])
+    counts = channels // BLOCK, pixels, BLOCK // lanes
+    b, p, part = map(Variable, ("b", "p", "part"), counts)
+    tiles = _samples(source, target, (index(b), index(p), index(part) * lanes), lanes, lanes)
+    loops = list(zip((b, p, part), map(index, counts), strict=True))
+    return source, target, (spread(loops, (tiles,), channels * pixels * BATCH_PADDING),)
+
+
+def _side(name: str, type: TensorType, extents: tuple[int, ...], steps: tuple[int, ...]) -> Buffer:
+    """The buffer of a tensor seen as [N, *extents], neighbours along them `steps` apart."""
+    last = type.layout == BATCH_LAST
+    samples = Stride(1) if last else Stride(math.prod(extents))
+    strides = (samples, *(Stride(0, step) if last else Stride(step) for step in steps))
+    return Buffer(name, type.dtype, (N, *extents), strides, batch_last=last)
+
+
 def _samples(
-    source: Buffer, target: Buffer, feature: Index, features: int, lanes: int
+    source: Buffer, target: Buffer, feature: tuple[Index, ...], features: int, lanes: int
 ) -> Statement:
     """Tiles of samples x features; samples lie side by side in one of the two."""
     first = index(Variable("no")) * lanes
     gathers = target.batch_last
     sample, other = (ROW, COLUMN) if gathers else (COLUMN, ROW)
-    place = (first + index(sample), feature + index(other))
+    place = (first + index(sample), *feature[:-1], feature[-1] + index(other))
     counts = (lanes, features) if gathers else (features, lanes)
     limit = index(BATCH) - first
     tile = Transpose(target, place, source, place, ROW, COLUMN, *counts, lanes, sample, limit)
     return loop(Variable("no"), index(PADDED) // lanes, "serial", tile)
-
-
-def _flat(name: str, type: TensorType, features: int) -> Buffer:
-    last = type.layout == BATCH_LAST
-    strides = (Stride(1), Stride(0, 1)) if last else (Stride(features), Stride(1))
-    return Buffer(name, type.dtype, (N, features), strides, batch_last=last)
 
 
 def tiles(definition: Definition, machine: Machine) -> tuple[Statement, ...] | None:

@@ -379,11 +379,15 @@ def _relayout_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
 
 
 def relayout(x: Node, *, layout: str) -> Node:
-    """The same tensor stored in another layout; going back gives the very node one came from."""
+    """The same tensor stored in another layout; going back gives the very node one came from, and
+    what has a batch goes from one layout to another at once.
+    """
     if x.tensor.layout == layout:
         return x
-    if x.op is RELAYOUT and x.inputs[0].tensor.layout == layout:
-        return x.inputs[0]
+    if x.op is RELAYOUT:
+        source = x.inputs[0]
+        if source.tensor.layout == layout or source.tensor.batch_axis is not None:
+            return relayout(source, layout=layout)
     return make(RELAYOUT, (x,), {"layout": layout})
 
 

@@ -18,24 +18,24 @@ from dataclasses import dataclass
 from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ir.index import Variable, index
-from graphc.ir.layouts import BATCH_PADDING, blocked_axes
+from graphc.ir.layouts import blocked_axes
 from graphc.ir.node import Node, remake
-from graphc.ir.types import Batch, TensorType
+from graphc.ir.types import Batch, DType, TensorType
 from graphc.ops.op import family_of, op_of
 from graphc.ops.views import relayout, transpose
 from graphc.passes.base import Pass
-from graphc.passes.block_channels import CONVOLUTIONS, results_of, weights_of
+from graphc.passes.layout_costs import CONVOLUTIONS, MOVED, lost_at_ends, products, weights_of
 
 FEW_TERMS = 16
 FEW_LANES = 16
-MOVED = 20  # multiply-adds in the time in which a number is read and written elsewhere
 WORTH = 1.25
+GIVEN = ("input", "elementwise", "view", "create")
 
 
 @dataclass(frozen=True)
 class BatchLast(Pass):
-    """Stores everything that has a batch with the batch innermost; inputs and outputs keep their
-    layout. A network with channels in blocks stays as it is.
+    """Stores everything that has a batch, and no channels in blocks, with the batch innermost;
+    inputs and outputs keep their layout.
 
     y = relu(x)  ->  y = relayout(relu(relayout(x) {layout='batch_last'})) {layout='batch_first'}
     """
@@ -43,19 +43,51 @@ class BatchLast(Pass):
     name = "batch_last"
 
     def run(self, graph: Graph) -> Graph:
-        if any(
-            isinstance(n.type, TensorType) and blocked_axes(n.tensor.layout) for n in graph.nodes
-        ) or _rows_pay(graph):
+        in_blocks = {n for n in graph.nodes if _in_blocks(n)}
+        if not in_blocks and _rows_pay(graph):
             return graph
+        given: set[Node] = set()
         new: dict[Node, Node] = {}
         for node in graph.nodes:
-            if node.op.name == "input":
-                new[node] = _stored(node, "batch_last")
-            else:
-                with written_at(node.location, node.origin):
+            if family_of(node) in GIVEN and all(i in given for i in node.inputs):
+                given.add(node)
+            with written_at(node.location, node.origin):
+                if node.op.name == "input":
+                    new[node] = _stored(node, "batch_last")
+                elif node in in_blocks:
+                    inputs = tuple(_as_before(i, given, new) for i in node.inputs)
+                    new[node] = _beside_blocks(remake(node, inputs))
+                else:
                     new[node] = _short_sum(remake(node, tuple(new[i] for i in node.inputs)))
-        outputs = [_stored(new[o], "batch_first") for o in graph.outputs]
+        outputs = []
+        for output in graph.outputs:
+            with written_at(output.location, output.origin):
+                outputs.append(_stored(new[output], "batch_first"))
         return Graph(graph.name, graph.inputs, outputs, graph.donations)
+
+
+def _in_blocks(node: Node) -> bool:
+    """Whether `node` reads or writes channels in blocks, or reads pairs of bf16 in rows."""
+    types = [n.type for n in (node, *node.inputs) if isinstance(n.type, TensorType)]
+    return any(blocked_axes(t.layout) or t.dtype is DType.bf16 for t in types)
+
+
+def _as_before(read: Node, given: set[Node], new: dict[Node, Node]) -> Node:
+    """`read` in the layout that it had: what is given itself, else a copy of what was made of it;
+    of what is repeated where it is read, a copy of what it repeats.
+    """
+    if read in given or not isinstance(read.type, TensorType):
+        return read if read in given else new[read]
+    if read.op.name == "broadcast":
+        return remake(read, (_as_before(read.inputs[0], given, new),))
+    return _stored(new[read], read.tensor.layout)
+
+
+def _beside_blocks(node: Node) -> Node:
+    """A result of what runs in blocks, with samples side by side if it is in no blocks itself."""
+    if not isinstance(node.type, TensorType) or node.tensor.layout != "batch_first":
+        return node
+    return _stored(node, "batch_last")
 
 
 def _stored(node: Node, layout: str) -> Node:
@@ -72,8 +104,8 @@ def _rows_pay(graph: Graph) -> bool:
     """
     convolutions = [n for n in graph.nodes if n.op.name in CONVOLUTIONS]
     others = {family_of(n) for n in graph.nodes} - {"input", "elementwise", "create", "contraction"}
-    products = [n for n in graph.nodes if family_of(n) == "contraction"]
-    if others or not convolutions or len(products) > len(convolutions):
+    contractions = [n for n in graph.nodes if family_of(n) == "contraction"]
+    if others or not convolutions or len(contractions) > len(convolutions):
         return False
     if any(
         n.attrs["stride"] != (1, 1) or weights_of(n).tensor.shape[2:] == (1, 1)
@@ -86,18 +118,9 @@ def _rows_pay(graph: Graph) -> bool:
         for n in convolutions
         if any(n.attrs["padding"]) or n.op.name == "conv2d_input_grad"
     ]
-    lost = sum(map(_lost_at_ends, convolutions))
+    lost = sum(products(n) * lost_at_ends(n) for n in convolutions)
     along_rows = lost + MOVED * sum(t.count(1) for t in padded)
     return MOVED * sum(t.count(1) for t in ends) > WORTH * along_rows
-
-
-def _lost_at_ends(convolution: Node) -> float:
-    """Multiply-adds of a sample that lanes beyond the ends of rows do for nothing."""
-    weights, images = weights_of(convolution).tensor, results_of(convolution).tensor
-    row = (images if convolution.op.name == "conv2d_weight_grad" else convolution.tensor).shape[3]
-    assert isinstance(row, int)
-    work = images.count(1) * math.prod(d for d in weights.shape[1:] if isinstance(d, int))
-    return work * (-(-row // BATCH_PADDING) * BATCH_PADDING / row - 1)
 
 
 def _short_sum(node: Node) -> Node:

@@ -10,17 +10,17 @@ state, normalisation, losses, and every gradient of a parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from graphc.ir.graph import Graph
-from graphc.ir.layouts import BLOCK, PAIR
+from graphc.ir.layouts import BATCH_PADDING, BLOCK, PAIR
 from graphc.ir.node import Node, remake
 from graphc.ir.rewrite import rebuild
-from graphc.ir.types import DType
+from graphc.ir.types import DType, TensorType
 from graphc.ops.elementwise import cast
 from graphc.passes.base import Pass
-from graphc.passes.block_channels import is_wide
+from graphc.passes.choose_layouts import nodes_in_blocks
+from graphc.passes.layout_costs import USUAL_BATCH
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,33 @@ class Bfloat16(Pass):
     """Operands of convolutions, of the gradients of their inputs, and of dense layers are rounded
     to bf16; products are summed in f32.
 
-    maps: as for `block_channels`; with more than 16, as for large batches, networks that are not
-    wide stay as they are. Where parameters change while the graph runs, a small batch's dense
-    layers do too: rounding weights that are read once would cost more than it saves.
+    batch: as for `block_channels`; of large ones, a network in which nothing is in blocks stays as
+    it is. Where parameters change while the graph runs, a small batch's dense layers do too:
+    rounding weights that are read once would cost more than it saves.
 
     y = conv2d(x, w)  ->  y = conv2d(cast(x) {dtype=bf16}, cast(w) {dtype=bf16})
     """
 
-    maps: int = BLOCK
+    batch: int = USUAL_BATCH
     name = "bfloat16"
     changes_values = True
 
     def run(self, graph: Graph) -> Graph:
-        wide, large = is_wide(graph, self.maps), self.maps > BLOCK
-        pays: dict[str, Callable[[Node], bool]] = {}
-        if wide:
-            pays |= {"conv2d": _in_blocks, "conv2d_input_grad": _in_blocks}
-        # Large batches of what is not wide run in lanes of samples: what is summed lies apart.
-        if wide if large else not graph.donations:
-            pays["matmul"] = _rows_by_rows
+        chosen = nodes_in_blocks(graph, self.batch, rate=2.0)
+        convolutions = {n for n in chosen if n.op.name in ("conv2d", "conv2d_input_grad")}
+        # Large batches of what is not in blocks run in lanes of samples: what is summed lies apart.
+        large = self.batch >= BATCH_PADDING
+        dense = bool(convolutions) if large else not graph.donations
+
+        def pays(node: Node) -> bool:
+            if node.op.name == "matmul":
+                return dense and _rows_by_rows(node)
+            return node in convolutions and _in_blocks(node)
 
         def rewritten(node: Node, inputs: tuple[Node, ...]) -> Node:
-            test = pays.get(node.op.name)
-            if test is None or node.tensor.dtype is not DType.f32 or not test(node):
+            if not isinstance(node.type, TensorType) or node.tensor.dtype is not DType.f32:
+                return remake(node, inputs)
+            if not pays(node):
                 return remake(node, inputs)
             return remake(node, tuple(map(_rounded, inputs)))
 

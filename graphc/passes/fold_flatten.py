@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 from graphc.base.source import written_at
 from graphc.ir.graph import Graph
-from graphc.ir.layouts import ROW_MAJOR, features
+from graphc.ir.layouts import IMAGES, ROW_MAJOR, features
 from graphc.ir.node import Node, remake
 from graphc.ir.types import TensorType
 from graphc.ops.op import family_of
 from graphc.ops.views import relayout
 from graphc.passes.base import Pass
-from graphc.passes.block_channels import IMAGES
 from graphc.passes.pack_parameters import with_states
 
 

@@ -29,10 +29,11 @@ class PadWindows(Pass):
     name = "pad_windows"
 
     def run(self, graph: Graph) -> Graph:
-        return rebuild(graph, _padded)
+        return rebuild(graph, padded_window)
 
 
-def _padded(node: Node, inputs: tuple[Node, ...]) -> Node:
+def padded_window(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """`node` with other inputs, padded first if it is a convolution that asks for it."""
     attrs = dict(node.attrs)
     if node.op.name == "conv2d_input_grad":
         return _padded_gradient(node, inputs[0], inputs[1], attrs)

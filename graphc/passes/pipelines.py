@@ -26,7 +26,7 @@ SMALL = Pipeline((
     Simplify(),  # before fusion, so that no kernel computes what a rule removes
     PoolFirst(),  # before fusion as well, which puts activations where their input is computed
     Winograd(),  # before layouts, which it has its own of
-    BlockChannels(),  # wide networks: channels run in lanes
+    BlockChannels(),  # wide layers: channels run in lanes
     PadWindows(),  # others: rows of pixels run in lanes, and lanes have no ends to test for
     SeparateOutputs(),  # every output gets memory of its own
     Fuse(),  # nodes become kernels
@@ -37,9 +37,9 @@ LARGE = Pipeline((
     Decompose(),  # as above
     Simplify(),
     PoolFirst(),
-    Winograd(maps=64),
-    BlockChannels(maps=64),  # as above, if there are too many channels for many samples
-    BatchLast(),  # else samples run in lanes
+    Winograd(batch=64),
+    BlockChannels(batch=64),  # as above, where that is faster than lanes of samples
+    BatchLast(),  # elsewhere samples run in lanes
     PadWindows(),  # after the layout, which decides where padding is in the way
     SeparateOutputs(),
     Fuse(),
@@ -76,7 +76,7 @@ def _adapted(pipeline: Pipeline, precision: str) -> Pipeline:
     passes: list[Pass] = []
     for step in pipeline.passes:
         if isinstance(step, BlockChannels) and precision == "bf16":
-            passes.append(Bfloat16(step.maps))  # before layouts, of which bf16 has its own
+            passes.append(Bfloat16(step.batch))  # before layouts, of which bf16 has its own
         if not isinstance(step, Winograd):
             passes.append(step)
         elif settings.WINOGRAD.on():

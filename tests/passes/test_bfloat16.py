@@ -25,9 +25,9 @@ def _x(name: str, type: str, kind: str = "data") -> Node:
     return make_input(name, parse_type(type), kind)
 
 
-def _rounded(node: Node, *inputs: Node, maps: int = 16) -> set[str]:
+def _rounded(node: Node, *inputs: Node, batch: int = 4) -> set[str]:
     """The ops whose operands are bf16."""
-    graph = Bfloat16(maps).run(Graph("g", inputs, [node]))
+    graph = Bfloat16(batch).run(Graph("g", inputs, [node]))
     return {
         n.op.name
         for n in graph.nodes
@@ -63,8 +63,16 @@ def test_what_would_not_be_faster_stays() -> None:
     assert not _rounded(matmul(*dense), *dense), "a column's numbers lie apart"
     odd = _x("a", "f32[N,63]"), _x("b", "f32[10,63]")
     assert not _rounded(matmul(odd[0], transpose(odd[1])), *odd), "63 are no pairs"
-    assert not _rounded(conv2d(x, w), x, w, maps=64), "in large batches samples run in lanes"
+    other = _x("w4", "f32[24,32,3,3]")
+    assert not _rounded(conv2d(x, other), x, other), "24 maps are no blocks"
     assert _rounded(conv2d(x, w), x, w) == {"conv2d"}
+
+
+def test_many_samples_in_lanes_leave_dense_layers() -> None:
+    x, w = _x("x", "f32[N,64]"), _x("w", "f32[10,64]")
+    dense = matmul(x, transpose(w))
+    assert "matmul" in _rounded(dense, x, w)
+    assert not _rounded(dense, x, w, batch=64), "what is summed lies apart"
 
 
 def test_a_training_step_of_few_samples_leaves_dense_layers() -> None:

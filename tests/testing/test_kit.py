@@ -13,13 +13,14 @@ import pytest
 import graphc as gc
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.types import DType, parse_type
+from graphc.ir.types import DType, TensorType, parse_type
 from graphc.ops import elementwise as e
 from graphc.ops.create import random_uniform
 from graphc.ops.interpret import interpret
 from graphc.ops.op import Op
 from graphc.ops.reductions import sum as sum_of
 from graphc.passes.base import Pipeline
+from graphc.passes.batch_last import BatchLast
 from graphc.passes.block_channels import BlockChannels
 from graphc.passes.retype import retype
 from graphc.testing import (
@@ -135,11 +136,17 @@ def test_every_op_with_samples_is_drawn() -> None:
 
 
 def test_a_share_of_the_graphs_is_wide() -> None:
-    """At least a tenth has channels in blocks, some of them with many samples too."""
+    """At least a tenth can have channels in blocks, some of them with many samples too, and some of
+    these have samples in lanes besides.
+    """
     passes = Pipeline.parse("decompose,simplify")
     graphs = [passes(random_graph(np.random.default_rng(seed))) for seed in range(200)]
-    assert sum(BlockChannels().run(graph) is not graph for graph in graphs) >= 20
-    assert sum(BlockChannels(maps=64).run(graph) is not graph for graph in graphs) >= 8
+    assert sum(BlockChannels(everywhere=True).run(graph) is not graph for graph in graphs) >= 20
+    made = [BlockChannels(batch=64, everywhere=True).run(graph) for graph in graphs]
+    many = [BatchLast().run(m) for m, graph in zip(made, graphs, strict=True) if m is not graph]
+    assert len(many) >= 8
+    layouts = [{n.type.layout for n in g.nodes if isinstance(n.type, TensorType)} for g in many]
+    assert sum({"blocked_1", "batch_last"} <= found for found in layouts) >= 4
 
 
 def test_the_number_of_ops_and_their_names_can_be_chosen() -> None:
