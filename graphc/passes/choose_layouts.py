@@ -18,8 +18,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import networkx as nx
-
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import BATCH_PADDING, BLOCK, IMAGES
@@ -80,7 +78,7 @@ class _Cut:
     """The network of which the minimum cut is asked."""
 
     batch: int
-    network: nx.DiGraph = field(default_factory=nx.DiGraph)
+    capacities: dict[tuple[object, object], float] = field(default_factory=dict)
 
     @property
     def many(self) -> bool:
@@ -91,8 +89,7 @@ class _Cut:
         """`cost` is paid if `start` stays otherwise and `end` is in blocks."""
         if cost:
             whole = cost if math.isinf(cost) else round(cost)
-            known = self.network.get_edge_data(end, start, {"capacity": 0})["capacity"]
-            self.network.add_edge(end, start, capacity=known + whole)
+            self.capacities[end, start] = self.capacities.get((end, start), 0) + whole
 
     def copies(self, read: Node, readers: Sequence[Node], given: bool, alone: bool) -> None:
         """What is paid if readers want `read` stored in another way than it is computed: once for
@@ -123,8 +120,13 @@ class _Cut:
 
     def in_blocks(self) -> frozenset[Node]:
         """The nodes before the cut; of cuts that cost the same, that with the most."""
-        self.network.add_nodes_from((OTHERWISE, IN_BLOCKS))
-        _, (chosen, _) = nx.minimum_cut(self.network, IN_BLOCKS, OTHERWISE)
+        import networkx  # only here: most small networks need no cut, and it loads slowly
+
+        network = networkx.DiGraph()
+        network.add_nodes_from((OTHERWISE, IN_BLOCKS))
+        for (start, end), capacity in self.capacities.items():
+            network.add_edge(start, end, capacity=capacity)
+        _, (chosen, _) = networkx.minimum_cut(network, IN_BLOCKS, OTHERWISE)
         return frozenset(n for n in chosen if isinstance(n, Node))
 
     def _copy(self, read: Node) -> float:
