@@ -1,17 +1,24 @@
 """The loop language, on one screen.
 
-    statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector
+    statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector,
+                                                              block, thread
                | Store(buffer, indices, value)
                | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma, dot
                | Allocate(buffer, body)         a local array: registers, its indices constant
                | Transpose(target, source, ..)  a tile of lines and columns changes layout
                | Prefetch(buffer, indices)      will be read soon; means nothing
+               | CopyAsync(target, .., source)  neighbours move to a shared array meanwhile
+               | Await(pending)                 until all but the last such moves are over
+               | Multiply(target, left, right)  fragments of matrices, by tensor cores
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
                | Position(index)
                | Lanes(combine, buffer, indices)   all lanes of a vector made one number
 
 A `vector` loop runs its body on all lanes at once; its high bound may be less than its lanes: the
-rest is masked. Bounds: a For runs from the greatest of its lows to the least of its highs. A Read
+rest is masked. On a graphics processor a `block` loop runs its steps in any order on its
+multiprocessors; a `thread` loop inside runs its steps at once, one a thread, and all threads are
+through with it before what follows begins. So thread loops are plain loops cut at barriers: run one
+after the other in order, they mean the same. Bounds: a For runs from the greatest of its lows to the least of its highs. A Read
 whose bounds do not hold yields 0. Sizes known only at run time are the variables `N` (batch) and
 `P` (batch rounded up to `BATCH_PADDING`).
 """
@@ -42,7 +49,9 @@ class Stride:
 @dataclass(frozen=True)
 class Buffer:
     """Memory that holds a tensor: its axes as they are stored (`stored`), and their strides.
-    Local buffers are arrays of a kernel's own.
+    Local buffers are arrays of a kernel's own. If one is allocated around thread loops, its first
+    axis is the thread, and each has its own part in registers; unless it is `shared`: then all
+    threads of a block see all of it.
     """
 
     name: str
@@ -51,6 +60,7 @@ class Buffer:
     strides: tuple[Stride, ...]
     local: bool = False
     batch_last: bool = False
+    shared: bool = False
 
     def offset(self, indices: tuple[Index, ...]) -> tuple[Index, Index]:
         """(fixed, padded): the element at `indices` is fixed + padded * P elements from the
@@ -274,7 +284,49 @@ class Prefetch:
     indices: tuple[Index, ...]
 
 
-Statement = For | Store | Accumulate | Allocate | Transpose | Prefetch
+@dataclass(frozen=True)
+class CopyAsync:
+    """target[indices + k] = source + k for k < lanes: neighbours go from memory to a shared array
+    while the thread goes on; zeros, if a bound of the read does not hold. `Await` says when they
+    are there. lanes * itemsize is 4, 8 or 16, and both sides are aligned so.
+    """
+
+    target: Buffer
+    indices: tuple[Index, ...]
+    source: Read
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Await:
+    """Stands between thread loops: what threads began to copy is there for all of them, but for
+    the copies of the last `pending` thread loops that copy.
+    """
+
+    pending: int
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """Stands between thread loops: in each warp of 32 threads, target += left @ right, in f32.
+
+    Each buffer holds a fragment, [thread, register], at `indices` less those two axes: a few
+    numbers of a matrix that lies spread over the registers of a warp. instruction: one of
+    `graphc.loops.gpu.fragments`, which says which thread holds which number.
+    """
+
+    instruction: str
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    left: Buffer
+    left_indices: tuple[Index, ...]
+    right: Buffer
+    right_indices: tuple[Index, ...]
+
+
+Statement = (
+    For | Store | Accumulate | Allocate | Transpose | Prefetch | CopyAsync | Await | Multiply
+)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from graphc.ir.index import Index
 from graphc.loops.language import (
     Accumulate,
     Allocate,
+    Await,
+    CopyAsync,
     Expression,
     For,
     Kernel,
     Lanes,
     Literal,
+    Multiply,
     Position,
     Prefetch,
     Read,
@@ -59,7 +62,8 @@ def _statement(s: Statement, indent: str) -> list[str]:
         return _for(s, indent)
     if isinstance(s, Allocate):
         shape = ",".join(map(str, s.buffer.shape))
-        lines = [f"{indent}local {s.buffer.name}: {s.buffer.dtype}[{shape}]"]
+        word = "shared" if s.buffer.shared else "local"
+        lines = [f"{indent}{word} {s.buffer.name}: {s.buffer.dtype}[{shape}]"]
         return lines + _statements(s.body, indent)
     if isinstance(s, Store | Accumulate):
         names = _shared(s.value)
@@ -67,6 +71,15 @@ def _statement(s: Statement, indent: str) -> list[str]:
         return [*lines, indent + _assigned(s, names)]
     if isinstance(s, Prefetch):
         return [f"{indent}prefetch {_place(s.buffer.name, s.indices)}"]
+    if isinstance(s, CopyAsync):
+        target = _place(s.target.name, s.indices)
+        return [f"{indent}copy {s.lanes}: {target} <- {_written(s.source, {})}"]
+    if isinstance(s, Await):
+        return [f"{indent}await all copies" + (f" but {s.pending}" if s.pending else "")]
+    if isinstance(s, Multiply):
+        target = _place(s.target.name, s.target_indices)
+        left, right = _place(s.left.name, s.left_indices), _place(s.right.name, s.right_indices)
+        return [f"{indent}{target} += {left} @ {right}    # {s.instruction}"]
     target = _place(s.target.name, s.target_place)
     source = _place(s.source.name, s.source_place)
     return [f"{indent}transpose {s.rows} x {s.columns}: {target} <- {source}"]
@@ -86,7 +99,7 @@ def _for(s: For, indent: str) -> list[str]:
     low = lows[0] if len(lows) == 1 else f"max({', '.join(lows)})"
     highs = [str(i) for i in s.high]
     high = highs[0] if len(highs) == 1 else f"min({', '.join(highs)})"
-    word = {"serial": "for", "parallel": "parallel", "unroll": "unroll", "vector": "vector"}[s.mode]
+    word = "for" if s.mode == "serial" else s.mode
     head = f"{indent}{word} {s.variable} in {low}..{high}:"
     lines = _statements(s.body, indent + "  ")
     if len(lines) == 1 and not isinstance(s.body[0], For):

@@ -1,0 +1,1 @@
+"""The CUDA backend: the same graphs on an NVIDIA graphics processor, as generated CUDA C++."""

@@ -1,0 +1,52 @@
+// What every kernel may use. Written for this project; needs no header.
+struct bf16 { unsigned short bits; };
+
+template <class T> __device__ inline T infinity_();
+template <> __device__ inline float infinity_<float>() { return __int_as_float(0x7f800000); }
+template <> __device__ inline double infinity_<double>() { return __longlong_as_double(0x7ff0000000000000LL); }
+template <class T> __device__ inline T nan_();
+template <> __device__ inline float nan_<float>() { return __int_as_float(0x7fc00000); }
+template <> __device__ inline double nan_<double>() { return __longlong_as_double(0x7ff8000000000000LL); }
+
+// The larger, the smaller; nan if either is.
+template <class T> __device__ inline T maximum(T x, T y) { return x > y || x != x ? x : y; }
+template <class T> __device__ inline T minimum(T x, T y) { return x < y || x != x ? x : y; }
+
+__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ inline double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+// Floats to integers: towards zero, the nearest there is, 0 for nan.
+__device__ inline int to_i32(float x) { return x != x ? 0 : __float2int_rz(x); }
+__device__ inline int to_i32(double x) { return x != x ? 0 : __double2int_rz(x); }
+__device__ inline long long to_i64(float x) { return x != x ? 0 : __float2ll_rz(x); }
+__device__ inline long long to_i64(double x) { return x != x ? 0 : __double2ll_rz(x); }
+
+__device__ inline float widened(bf16 x) { return __uint_as_float(unsigned(x.bits) << 16); }
+__device__ inline bf16 rounded(float x) {
+    bf16 result;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(x));
+    return result;
+}
+
+// Neighbours that one access moves.
+template <class T, int count> struct __align__(sizeof(T) * count) Lanes { T at[count]; };
+template <class T, int count> __device__ inline Lanes<T, count> load(const T* from) {
+    return *reinterpret_cast<const Lanes<T, count>*>(from);
+}
+template <class T, int count> __device__ inline void store(T* to, Lanes<T, count> lanes) {
+    *reinterpret_cast<Lanes<T, count>*>(to) = lanes;
+}
+
+// Copies to shared memory that go on while the thread does; zeros, if it is not `inside`.
+template <int bytes> __device__ inline void copy_async(void* to, const void* from, bool inside) {
+    const unsigned target = unsigned(__cvta_generic_to_shared(to));
+    const int used = inside ? bytes : 0;
+    if constexpr (bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(from), "r"(used) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(target), "l"(from), "n"(bytes), "r"(used) : "memory");
+}
+__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int pending> __device__ inline void await_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}

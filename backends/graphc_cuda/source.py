@@ -1,0 +1,304 @@
+"""One kernel's loops as a function of CUDA C++.
+
+Blocks and threads of the loops are those of the launch. Between two thread loops stands a barrier
+where one of them writes shared memory that the other touches, and only there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from graphc.base.errors import InternalError
+from graphc.ir.index import Index
+from graphc.loops.gpu.launch import Launch, launch_of
+from graphc.loops.language import (
+    Accumulate,
+    Allocate,
+    Await,
+    Buffer,
+    CopyAsync,
+    For,
+    Kernel,
+    Multiply,
+    Read,
+    Scalar,
+    Statement,
+    Store,
+    reads,
+)
+from graphc_cuda.scalar import MEMORY, REGISTER, call
+from graphc_cuda.values import Lane, Values
+
+
+@cache
+def prelude() -> str:
+    """The functions that every kernel may use."""
+    return Path(__file__).with_name("prelude.cu").read_text()
+
+
+def symbol_of(kernel: Kernel) -> str:
+    """The name of a kernel's function."""
+    return "k_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
+
+
+def kernel_source(kernel: Kernel) -> str:
+    """The function of `kernel`, without the prelude. `index` is the type of its indices."""
+    return _Source(kernel).text()
+
+
+@dataclass
+class _Touched:
+    """Shared arrays touched since the last barrier."""
+
+    read: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
+
+    def copy(self) -> _Touched:
+        return _Touched(set(self.read), set(self.written))
+
+
+class _Source(Values):
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.launch: Launch = launch_of(kernel)
+        self.touched = _Touched()
+        self.in_threads = False
+        self.around_threads: set[str] = set()  # arrays whose first axis is the thread
+
+    def text(self) -> str:
+        written = {b.name for b in self.kernel.written}
+        arguments = [
+            f"{'' if b.name in written else 'const '}{MEMORY[b.dtype]}* {b.name}"
+            for b in self.kernel.buffers
+        ]
+        head = [
+            f"// {', '.join(self.kernel.ops)}: {self.kernel.schedule}",
+            f'extern "C" __global__ void __launch_bounds__({self.launch.threads})',
+            f"{symbol_of(self.kernel)}({', '.join(arguments)}, const index N) {{",
+        ]
+        if self.launch.shared:
+            head.append("    extern __shared__ __align__(128) unsigned char shared_memory[];")
+        for buffer, start in self.launch.shared:
+            type = MEMORY[buffer.dtype]
+            head.append(
+                f"    {type}* const {buffer.name} = reinterpret_cast<{type}*>(shared_memory + {start});"
+            )
+        for s in self.kernel.body:
+            assert isinstance(s, For)
+            self.line(f"const index {s.variable.name} = blockIdx.x;")
+            self._body(s.body)
+        return "\n".join([*head, *self.lines, "}"]) + "\n"
+
+    # -- statements -------------------------------------------------------------------------------
+
+    def _body(self, body: Iterable[Statement]) -> None:
+        for s in body:
+            self.statement(s)
+
+    def statement(self, s: Statement) -> None:
+        if isinstance(s, For):
+            self._for(s)
+        elif isinstance(s, Store):
+            self._store(s)
+        elif isinstance(s, Accumulate):
+            self._accumulate(s)
+        elif isinstance(s, Allocate):
+            self._allocate(s)
+        elif isinstance(s, CopyAsync):
+            self._copy(s)
+        elif isinstance(s, Await):
+            self.line(f"await_copies<{s.pending}>();")
+            self._barrier()
+        elif isinstance(s, Multiply):
+            raise InternalError("products by tensor cores are being written")
+        else:
+            raise InternalError(f"{type(s).__name__} is no statement for graphics processors")
+
+    def _barrier(self) -> None:
+        self.line("__syncthreads();")
+        self.touched = _Touched()
+
+    def _for(self, s: For) -> None:
+        if s.mode == "thread":
+            self._threads(s)
+        elif s.mode == "vector":
+            self._vector(s)
+        else:
+            self._loop(s)
+
+    def _threads(self, s: For) -> None:
+        """All threads at once, behind a barrier if they touch what others have written."""
+        read, written, copied = _shared_touched(s.body)
+        before = self.touched
+        if (written | copied) & (before.read | before.written) or read & before.written:
+            self._barrier()
+        self.touched.read |= read
+        self.touched.written |= written
+        self.in_threads = True
+        name = s.variable.name
+        limits = [self.index(i) for i in s.high[1:]]
+        if s.high[0].constant < self.launch.threads:
+            limits.insert(0, str(s.high[0].constant))
+        self.line("{")
+        self.indent += "    "
+        self.line(f"const index {name} = threadIdx.x;")
+        if limits:
+            self.line(f"if ({' && '.join(f'{name} < {limit}' for limit in limits)}) {{")
+            self._inside(s.body)
+            self.line("}")
+        else:
+            self._fresh(s.body)
+        self.indent = self.indent[:-4]
+        self.line("}")
+        self.in_threads = False
+        if copied:
+            self.line("commit_copies();")
+
+    def _loop(self, s: For) -> None:
+        """A loop that every thread goes through."""
+        if s.mode == "unroll":
+            self.line("#pragma unroll")
+        name = s.variable.name
+        low = _extreme("max", [self.index(i) for i in s.low])
+        high = _extreme("min", [self.index(i) for i in s.high])
+        self.line(f"for (index {name} = {low}; {name} < {high}; ++{name}) {{")
+        if not self.in_threads:
+            self._learn_end(s)
+        self._inside(s.body)
+        self.line("}")
+
+    def _learn_end(self, s: For) -> None:
+        """What the last turn of a loop leaves touched, the next one finds: so it is gone through
+        twice, and the lines of the first time are dropped.
+        """
+        lines, counter, before = self.lines, self.counter, self.touched.copy()
+        self.lines = []
+        self._inside(s.body)
+        self.lines, self.counter = lines, counter
+        self.touched.read |= before.read
+        self.touched.written |= before.written
+
+    def _inside(self, body: Iterable[Statement]) -> None:
+        self.indent += "    "
+        self._fresh(body)
+        self.indent = self.indent[:-4]
+
+    def _fresh(self, body: Iterable[Statement]) -> None:
+        """A block of C: what is named in it is not known outside."""
+        known, loads = self.known, self.loads
+        self.known, self.loads = dict(known), dict(loads)
+        self._body(body)
+        self.known, self.loads = known, {}
+
+    def _vector(self, s: For) -> None:
+        if not (s.high[0].is_constant and s.high[0].constant == s.lanes):
+            raise InternalError("lanes beyond the end are not masked on graphics processors")
+        self.lane = Lane(s.variable, s.lanes)
+        self._fresh(s.body)
+        self.lane = None
+
+    def _allocate(self, s: Allocate) -> None:
+        buffer = s.buffer
+        if not buffer.shared:
+            shape = buffer.shape
+            if not self.in_threads:
+                self.around_threads.add(buffer.name)
+                shape = shape[1:]
+            extents = "".join(f"[{d}]" for d in shape)
+            self.line(f"{REGISTER[buffer.dtype]} {buffer.name}{extents};")
+        self._body(s.body)
+        self.around_threads.discard(buffer.name)
+
+    def own(self, buffer: Buffer, indices: tuple[Index, ...]) -> tuple[Index, ...]:
+        return indices[1:] if buffer.name in self.around_threads else indices
+
+    def _store(self, s: Store) -> None:
+        texts = self.value(s.value)
+        self._assign(s.buffer, s.indices, texts)
+
+    def _assign(self, buffer: Buffer, indices: tuple[Index, ...], texts: tuple[str, ...]) -> None:
+        self._forget(buffer)
+        if self.neighbours(buffer, indices):
+            assert self.lane is not None
+            lane, type = self.lane, MEMORY[buffer.dtype]
+            spread = texts * lane.count if len(texts) == 1 else texts
+            start = self.index(self.offset(buffer, indices).without(lane.variable))
+            values = ", ".join(f"{type}({t})" if type == "unsigned char" else t for t in spread)
+            self.line(f"store<{type}, {lane.count}>({buffer.name} + {start}, {{{{{values}}}}});")
+            return
+        if self.lane is None or not any(self.lane.variable in i.variables for i in indices):
+            self.line(f"{self.place(buffer, indices)} = {texts[0]};")
+            return
+        spread = texts * self.lane.count if len(texts) == 1 else texts
+        for k, text in enumerate(spread):
+            at = tuple(i.at({self.lane.variable: k}) for i in indices)
+            self.line(f"{self.place(buffer, at)} = {text};")
+
+    def _forget(self, buffer: Buffer) -> None:
+        """What was read of a buffer is no longer what it holds."""
+        self.loads = {k: v for k, v in self.loads.items() if k[0] != buffer.name}  # type: ignore[index]
+        self.known = {
+            k: (e, texts)
+            for k, (e, texts) in self.known.items()
+            if all(r.buffer.name != buffer.name for r in reads(e))
+        }
+
+    def _accumulate(self, s: Accumulate) -> None:
+        if s.combine == "fma":
+            assert isinstance(s.value, Scalar)
+            parts = [self.value(a) for a in s.value.arguments]
+        else:
+            parts = [self.value(s.value)]
+        old = self.value(Read(s.buffer, s.indices))
+        count = max(map(len, (*parts, old)))
+        spread = [texts * count if len(texts) == 1 else texts for texts in (*parts, old)]
+        function = {"sum": "add"}.get(s.combine, s.combine)
+        dtype = s.buffer.dtype
+        texts = tuple(
+            call(function, [each[k] for each in spread], dtype, dtype) for k in range(count)
+        )
+        self._assign(s.buffer, s.indices, texts)
+
+    def _copy(self, s: CopyAsync) -> None:
+        (inside,) = self.condition(s.source.bounds)
+        size = s.lanes * s.target.dtype.itemsize
+        target = f"{s.target.name} + {self.index(self.offset(s.target, s.indices))}"
+        start = self.offset(s.source.buffer, s.source.indices)
+        source = f"{s.source.buffer.name} + ({inside} ? {self.index(start)} : 0)"
+        if inside == "true":
+            source = f"{s.source.buffer.name} + {self.index(start)}"
+        self.line(f"copy_async<{size}>({target}, {source}, {inside});")
+
+
+def _extreme(function: str, texts: list[str]) -> str:
+    texts = list(dict.fromkeys(texts))
+    result = texts[0]
+    for other in texts[1:]:
+        result = f"{function}({result}, {other})"
+    return result
+
+
+def _shared_touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str], set[str]]:
+    """Names of the shared arrays that statements read, write, and copy to."""
+    read: set[str] = set()
+    written: set[str] = set()
+    copied: set[str] = set()
+    for s in _within(body):
+        if isinstance(s, Store | Accumulate):
+            read |= {r.buffer.name for r in reads(s.value) if r.buffer.shared}
+            if s.buffer.shared:
+                written.add(s.buffer.name)
+        elif isinstance(s, CopyAsync):
+            copied.add(s.target.name)
+    return read, written, copied
+
+
+def _within(body: tuple[Statement, ...]) -> Iterator[Statement]:
+    for s in body:
+        yield s
+        if isinstance(s, For | Allocate):
+            yield from _within(s.body)
