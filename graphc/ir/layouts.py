@@ -9,6 +9,9 @@ depends on it.
   [K,C,R,S] are stored [K/16, C/16, R, S, 16 c, 16 k]: what a convolution reads, in the order in
   which it reads. In bf16, [K/16, C/16, R, S, 8 pairs of c, 16 k, 2 c]: processors multiply and add
   neighbouring pairs.
+* `channels_last`: axis 1 lies innermost, the others in their order. So images [N,C,H,W] are stored
+  [N,H,W,C] and weights [K,C,R,S] as [K,R,S,C]: neighbouring threads of a graphics processor read
+  neighbouring channels.
 
 A shape that a layout does not fit (no batch, an axis that is no multiple of a block) is stored
 `batch_first`.
@@ -25,6 +28,7 @@ BLOCK = 16
 PAIR = 2
 ROW_MAJOR = "batch_first"
 BATCH_LAST = "batch_last"
+CHANNELS_LAST = "channels_last"
 _BLOCKED = re.compile(r"blocked((?:_[0-9])+)")
 
 
@@ -41,7 +45,7 @@ def blocked_axes(layout: str) -> tuple[int, ...]:
 
 def is_layout(layout: object) -> bool:
     """Whether there is a layout of that name."""
-    if layout in (ROW_MAJOR, BATCH_LAST):
+    if layout in (ROW_MAJOR, BATCH_LAST, CHANNELS_LAST):
         return True
     axes = blocked_axes(layout) if isinstance(layout, str) else ()
     return bool(axes) and len(set(axes)) == len(axes)
@@ -68,7 +72,7 @@ def _divides(shape: Sequence[object], axis: int) -> bool:
 
 def common(layouts: Sequence[str]) -> str:
     """The layout of what is computed from tensors stored so: `batch_last` if one of them is,
-    else blocked if one is.
+    else that of the first that is not row-major.
     """
     if BATCH_LAST in layouts:
         return BATCH_LAST

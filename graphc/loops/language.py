@@ -18,24 +18,32 @@ A `vector` loop runs its body on all lanes at once; its high bound may be less t
 rest is masked. On a graphics processor a `block` loop runs its steps in any order on its
 multiprocessors; a `thread` loop inside runs its steps at once, one a thread, and all threads are
 through with it before what follows begins. So thread loops are plain loops cut at barriers: run one
-after the other in order, they mean the same. Bounds: a For runs from the greatest of its lows to the least of its highs. A Read
-whose bounds do not hold yields 0. Sizes known only at run time are the variables `N` (batch) and
-`P` (batch rounded up to `BATCH_PADDING`).
+after the other in order, they mean the same. Bounds: a For runs from the greatest of its lows to
+the least of its highs. A Read whose bounds do not hold yields 0. Sizes known only at run time are
+the variables `N` (batch) and `P` (batch rounded up to `BATCH_PADDING`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from graphc.ir.index import Index, Variable, index, weighted
-from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, PAIR, blocked_axes
+from graphc.ir.layouts import (
+    BATCH_LAST,
+    BATCH_PADDING,
+    BLOCK,
+    CHANNELS_LAST,
+    PAIR,
+    blocked_axes,
+)
 from graphc.ir.types import Batch, Dim, DType, TensorType
 from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
 
 PADDED = Variable("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ def buffer_of(name: str, type: TensorType) -> Buffer:
     axis, last = type.batch_axis, type.layout == BATCH_LAST
     cut = blocked_axes(type.layout)
     shape = [d // BLOCK if a in cut else d for a, d in enumerate(type.shape)]  # type: ignore[operator]
+    if type.layout == CHANNELS_LAST:
+        shape = list(_channels_last(shape))
     shape += [BLOCK // PAIR, BLOCK, PAIR] if _lies_in_pairs(type) else [BLOCK] * len(cut)
     strides = [Stride(0)] * len(shape)
     step = 1
@@ -95,9 +105,12 @@ def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
     """Where the element at `at` lies in the buffer of a tensor: axes in blocks have two indices.
 
     [n, c, y, x] in `blocked_1`        ->  [n, c // 16, y, x, c % 16]
+    [n, c, y, x] in `channels_last`    ->  [n, y, x, c]
     [k, c] in `blocked_1_0`, of bf16   ->  [k // 16, c // 16, c % 16 // 2, k % 16, c % 2]
     """
     cut = blocked_axes(type.layout)
+    if type.layout == CHANNELS_LAST:
+        return _channels_last(at)
     if not cut:
         return at
     blocks = [i // BLOCK if a in cut else i for a, i in enumerate(at)]
@@ -105,6 +118,11 @@ def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
         paired, other = (at[a] % BLOCK for a in cut)
         return (*blocks, paired // PAIR, other, paired % PAIR)
     return (*blocks, *(at[a] % BLOCK for a in cut))
+
+
+def _channels_last(at: Sequence[T]) -> tuple[T, ...]:
+    """What belongs to each axis, in the order of `channels_last`."""
+    return (at[0], *at[2:], at[1])
 
 
 def _lies_in_pairs(type: TensorType) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
-from graphc.ir.layouts import blocked_axes
+from graphc.ir.layouts import BATCH_LAST, ROW_MAJOR, blocked_axes
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import (
     Dim,
@@ -399,9 +399,9 @@ def _inner(shape: Shape) -> int:
 
 def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     source, shape = inputs[0], attrs["shape"]
-    if blocked_axes(source.layout):
+    if source.layout not in (ROW_MAJOR, BATCH_LAST):
         raise GraphcError(
-            f"reshape: {source} is stored in blocks, not in row-major order",
+            f"reshape: {source} is stored {source.layout}, not in row-major order",
             remedy="reshape a copy: relayout to batch_first",
         )
     if (N in shape) != (source.batch_axis is not None):

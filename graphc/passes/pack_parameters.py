@@ -1,9 +1,10 @@
-"""What stays between training steps lies in blocks, as the kernels read it.
+"""What stays between training steps lies as the kernels read it.
 
-`block_channels` copies weights into blocks and gradients back in every step. Here the weights
-themselves, and what the optimiser keeps of the same shape, lie in blocks from one step to the next:
-no copy of a weight is left where a kernel reads it in that layout, and the update runs where the
-gradient is computed. Whoever runs such a graph asks `packed_layouts` of it, and keeps arrays so.
+`block_channels` copies weights into blocks and gradients back in every step (`channels_last`, to
+channels innermost). Here the weights themselves, and what the optimiser keeps of the same shape,
+lie so from one step to the next: no copy of a weight is left where a kernel reads it in that
+layout, and the update runs where the gradient is computed. Whoever runs such a graph asks
+`packed_layouts` of it, and keeps arrays so.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.layouts import ROW_MAJOR, blocked_axes
+from graphc.ir.layouts import ROW_MAJOR
 from graphc.ir.node import Node, remake
 from graphc.ops.op import family_of
 from graphc.ops.views import relayout
@@ -20,8 +21,8 @@ from graphc.passes.base import Pass
 
 @dataclass(frozen=True)
 class PackParameters(Pass):
-    """Parameters that a training step copies into blocks, and the optimiser's states of the same
-    shape, become inputs and outputs in blocks. A graph that overwrites nothing stays as it is.
+    """Parameters that a training step copies into a layout, and the optimiser's states of the same
+    shape, become inputs and outputs in that layout. A graph that overwrites nothing stays as it is.
 
     g = conv2d_weight_grad(x, d); return sub(w, relayout(g)) into w  ->  return sub(w, g) into w
     """
@@ -70,7 +71,7 @@ def _layouts(graph: Graph) -> dict[Node, str]:
     found: dict[Node, str] = {}
     for node in graph.inputs:
         copies = [u.tensor.layout for u in users[node] if u.op.name == "relayout"]
-        layout = next(filter(blocked_axes, copies), None)
+        layout = next((each for each in copies if each != ROW_MAJOR), None)
         if node.attrs["kind"] != "data" and layout is not None:
             found[node] = layout
     together = [_updated_together(graph.inputs[s], graph.outputs[o]) for o, s in graph.donations]

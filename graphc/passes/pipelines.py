@@ -8,11 +8,13 @@ from dataclasses import replace
 from graphc.base import settings
 from graphc.passes.base import Pass, Pipeline
 from graphc.passes.batch_last import BatchLast
-from graphc.passes.bfloat16 import Bfloat16
+from graphc.passes.bfloat16 import Bfloat16, RoundProducts
 from graphc.passes.block_channels import BlockChannels
+from graphc.passes.channels_last import ChannelsLast
 from graphc.passes.decompose import Decompose
 from graphc.passes.fuse import Fuse
 from graphc.passes.in_place import InPlace
+from graphc.passes.narrow_images import NarrowImages
 from graphc.passes.outputs import SeparateOutputs
 from graphc.passes.pack_parameters import PackParameters
 from graphc.passes.pad_windows import PadWindows
@@ -45,6 +47,16 @@ LARGE = Pipeline((
     InPlace(),
 ))  # fmt: skip
 
+DEVICE = Pipeline((
+    Decompose(),  # as above
+    Simplify(),
+    PoolFirst(),
+    ChannelsLast(),  # before fusion: copies become parts of the kernels beside them
+    SeparateOutputs(),
+    Fuse(),
+    InPlace(),
+))  # fmt: skip
+
 BACKEND = {"small": SMALL, "large": LARGE}
 LARGE_BATCH = 16  # samples: as many as the lanes of the widest vectors
 
@@ -57,6 +69,21 @@ def backend_pipelines(precision: str = "f32") -> dict[str, Pipeline]:
     return {name: _adapted(pipeline, precision) for name, pipeline in BACKEND.items()}
 
 
+def device_pipelines(precision: str = "tf32") -> dict[str, Pipeline]:
+    """The pipelines of backends for graphics processors, which run all batches alike.
+
+    precision: "f32", "tf32" (both read and write f32), or "bf16" for mixed precision.
+    """
+    passes: list[Pass] = []
+    for step in DEVICE.passes:
+        if isinstance(step, ChannelsLast) and precision == "bf16":
+            passes.append(RoundProducts())
+        passes.append(step)
+        if isinstance(step, Fuse) and precision == "bf16":
+            passes.append(NarrowImages())  # it asks what lies in memory between kernels
+    return {"any": Pipeline(tuple(passes))}
+
+
 def with_packed_parameters(pipelines: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
     """The pipelines for whoever keeps parameters between steps in the layouts that steps want."""
     found = {}
@@ -64,7 +91,7 @@ def with_packed_parameters(pipelines: Mapping[str, Pipeline]) -> dict[str, Pipel
         passes: list[Pass] = []
         for step in pipeline.passes:
             passes.append(step)
-            if isinstance(step, BlockChannels):
+            if isinstance(step, BlockChannels | ChannelsLast):
                 passes.append(PackParameters())  # after the layouts it heeds
         found[name] = Pipeline(tuple(passes))
     return found

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.layouts import BLOCK, ROW_MAJOR, blocked_axes
+from graphc.ir.layouts import BLOCK, CHANNELS_LAST, ROW_MAJOR, blocked_axes
 
 Array = np.ndarray[Any, Any]
 
@@ -99,6 +99,8 @@ def _views(array: Array, layout: str) -> tuple[Array, Array]:
             inner[axis] = len(shape)
             shape.append(BLOCK)
     order = [*outer, *(inner[axis] for axis in cut)]
+    if layout == CHANNELS_LAST:
+        order = [0, *range(2, array.ndim), 1]
     rows = array.reshape(shape)
     blocks = array.reshape([shape[place] for place in order])
     return blocks.transpose(np.argsort(order)), rows.transpose(order)
