@@ -22,6 +22,7 @@ from graphc.loops.language import (
     CopyAsync,
     For,
     Kernel,
+    LoadFragment,
     Multiply,
     Read,
     Scalar,
@@ -29,6 +30,7 @@ from graphc.loops.language import (
     Store,
     reads,
 )
+from graphc_cuda.fragments import load_lines, multiply_line, words_of
 from graphc_cuda.scalar import MEMORY, REGISTER, call
 from graphc_cuda.values import Lane, Values
 
@@ -68,6 +70,8 @@ class _Source(Values):
         self.touched = _Touched()
         self.in_threads = False
         self.around_threads: set[str] = set()  # arrays whose first axis is the thread
+        loads = (s for s in _within(kernel.body) if isinstance(s, LoadFragment))
+        self.fragments = {s.target.name for s in loads}
 
     def text(self) -> str:
         written = {b.name for b in self.kernel.written}
@@ -87,6 +91,8 @@ class _Source(Values):
             head.append(
                 f"    {type}* const {buffer.name} = reinterpret_cast<{type}*>(shared_memory + {start});"
             )
+        if self.fragments:
+            self.line("const index warp = threadIdx.x / 32, lane = threadIdx.x % 32;")
         for s in self.kernel.body:
             assert isinstance(s, For)
             self.line(f"const index {s.variable.name} = blockIdx.x;")
@@ -113,10 +119,33 @@ class _Source(Values):
         elif isinstance(s, Await):
             self.line(f"await_copies<{s.pending}>();")
             self._barrier()
+        elif isinstance(s, LoadFragment):
+            self._load_fragment(s)
         elif isinstance(s, Multiply):
-            raise InternalError("products by tensor cores are being written")
+            target, left, right = (
+                self._part(buffer, indices)
+                for buffer, indices in (
+                    (s.target, s.target_indices),
+                    (s.left, s.left_indices),
+                    (s.right, s.right_indices),
+                )
+            )
+            self._forget(s.target)
+            self.line(multiply_line(s, target, left, right))
         else:
             raise InternalError(f"{type(s).__name__} is no statement for graphics processors")
+
+    def _load_fragment(self, s: LoadFragment) -> None:
+        if s.source.name in self.touched.written:
+            self._barrier()
+        self.touched.read.add(s.source.name)
+        target = self._part(s.target, s.target_indices)
+        for line in load_lines(s, self.offset, self.index, target):
+            self.line(line)
+
+    def _part(self, buffer: Buffer, indices: tuple[Index, ...]) -> str:
+        """A fragment among those of a thread: an array of its elements."""
+        return buffer.name + "".join(f"[{self.index(i)}]" for i in indices)
 
     def _barrier(self) -> None:
         self.line("__syncthreads();")
@@ -208,8 +237,13 @@ class _Source(Values):
             if not self.in_threads:
                 self.around_threads.add(buffer.name)
                 shape = shape[1:]
+            type = REGISTER[buffer.dtype]
+            if buffer.name in self.fragments:
+                elements = shape[-1]
+                assert isinstance(elements, int)
+                type, shape = "unsigned", (*shape[:-1], words_of(buffer.dtype, elements))
             extents = "".join(f"[{d}]" for d in shape)
-            self.line(f"{REGISTER[buffer.dtype]} {buffer.name}{extents};")
+            self.line(f"{type} {buffer.name}{extents};")
         self._body(s.body)
         self.around_threads.discard(buffer.name)
 

@@ -20,24 +20,24 @@ from graphc.loops.pairs import paired
 
 def normalized(definition: Definition) -> Definition:
     """`definition` with loops that schedules like."""
-    return _merged(_in_order(paired(_cut(definition))))
+    return _merged(_in_order(paired(cut(definition))))
 
 
-def _expressions(definition: Definition) -> list[Expression]:
+def expressions(definition: Definition) -> list[Expression]:
     values = [o.value for o in definition.outputs]
     return values if definition.term is None else [definition.term, *values]
 
 
-def _offsets(definition: Definition) -> Iterable[Index]:
+def offsets(definition: Definition) -> Iterable[Index]:
     """The places in memory that a definition touches, both parts of each."""
     for output in definition.outputs:
         yield from output.buffer.offset(output.indices)
-    for read in reads(*_expressions(definition)):
+    for read in reads(*expressions(definition)):
         if read.buffer.shape:
             yield from read.buffer.offset(read.indices)
 
 
-def _replaced(definition: Definition, place: Mapping[Variable, Index]) -> Definition:
+def replaced(definition: Definition, place: Mapping[Variable, Index]) -> Definition:
     """`definition` with variables replaced in everything but its lists of axes."""
     outputs = tuple(
         Output(o.buffer, tuple(i.substitute(place) for i in o.indices), substitute(o.value, place))
@@ -50,7 +50,7 @@ def _replaced(definition: Definition, place: Mapping[Variable, Index]) -> Defini
 # -- cutting axes ----------------------------------------------------------------------------------
 
 
-def _cut(definition: Definition) -> Definition:
+def cut(definition: Definition) -> Definition:
     """Axes that lie in blocks, or that a contraction visits by the stride, become two."""
     divisors = _divisors(definition)
     axes: list[Axis] = []
@@ -72,7 +72,7 @@ def _cut(definition: Definition) -> Definition:
         new += inner
     if not place:
         return definition
-    return _replaced(replace(definition, axes=tuple(axes), reduced=tuple(reduced)), place)
+    return replaced(replace(definition, axes=tuple(axes), reduced=tuple(reduced)), place)
 
 
 def _divisors(definition: Definition) -> dict[Variable, int]:
@@ -80,7 +80,7 @@ def _divisors(definition: Definition) -> dict[Variable, int]:
     a contraction by any number (its stride).
     """
     found: dict[Variable, int] = {}
-    for offset in _offsets(definition):
+    for offset in offsets(definition):
         for atom, _ in offset.terms:
             if isinstance(atom, Variable):
                 continue
@@ -110,7 +110,7 @@ def _merged(definition: Definition) -> Definition:
     if any(b.batch_last for b in definition.buffers):
         return definition  # lanes are samples: other axes are short loops, and rows stay threads'
     fixed = _fixed_variables(definition)
-    offsets = list(_offsets(definition))
+    places = list(offsets(definition))
     place: dict[Variable, Index] = {}
     axes = {}
     for name in ("axes", "reduced"):
@@ -120,32 +120,32 @@ def _merged(definition: Definition) -> Definition:
             if before is None or fixed & {before.variable, axis.variable}:
                 merged.append(axis)
                 continue
-            if not _run_on(offsets, before, axis):
+            if not _run_on(places, before, axis):
                 merged.append(axis)
                 continue
             extent = before.extent * axis.extent
             both = Variable(before.variable.name, extent)
             step = {before.variable: Index(), axis.variable: index(both)}
             place = {v: i.substitute(step) for v, i in place.items()} | step
-            offsets = [o.substitute(step) for o in offsets]
+            places = [o.substitute(step) for o in places]
             merged[-1] = Axis(both, extent)
         axes[name] = tuple(merged)
     if not place:
         return definition
     merged_axes = replace(definition, axes=axes["axes"], reduced=axes["reduced"])
-    return _replaced(merged_axes, place)
+    return replaced(merged_axes, place)
 
 
 def _fixed_variables(definition: Definition) -> frozenset[Variable]:
     """Variables that are looked at as such: in conditions, positions and quotients."""
     found: set[Variable] = set()
-    for e in parts(*_expressions(definition)):
+    for e in parts(*expressions(definition)):
         if isinstance(e, Position):
             found |= e.index.variables
         elif isinstance(e, Read | Scalar):
             for bound in e.bounds:
                 found |= bound.value.variables
-    for offset in _offsets(definition):
+    for offset in offsets(definition):
         for atom, _ in offset.terms:
             if not isinstance(atom, Variable):
                 found |= atom.value.variables

@@ -9,7 +9,8 @@
                | Prefetch(buffer, indices)      will be read soon; means nothing
                | CopyAsync(target, .., source)  neighbours move to a shared array meanwhile
                | Await(pending)                 until all but the last such moves are over
-               | Multiply(target, left, right)  fragments of matrices, by tensor cores
+               | LoadFragment(target, source)   a piece of a matrix, spread over a warp's threads
+               | Multiply(target, left, right)  such pieces, by tensor cores
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
                | Position(index)
                | Lanes(combine, buffer, indices)   all lanes of a vector made one number
@@ -325,12 +326,29 @@ class Await:
 
 
 @dataclass(frozen=True)
+class LoadFragment:
+    """Stands between thread loops: every warp takes a piece of a matrix into its registers.
+
+    The piece holds source[place] for each `row` and `column`, the two variables in `place`; which
+    warp reads is the variable `warp` in it. operand: "left" or "right"; of a right operand, rows
+    are what is summed over. For instruction and target, see `Multiply`.
+    """
+
+    instruction: str
+    operand: str
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    source: Buffer
+    place: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
 class Multiply:
     """Stands between thread loops: in each warp of 32 threads, target += left @ right, in f32.
 
-    Each buffer holds a fragment, [thread, register], at `indices` less those two axes: a few
-    numbers of a matrix that lies spread over the registers of a warp. instruction: one of
-    `graphc.loops.gpu.fragments`, which says which thread holds which number.
+    Each buffer holds fragments, [thread, .., element], at `indices`, which leave out these two
+    axes: a few numbers of a matrix that lies spread over the registers of a warp. instruction: one
+    of `graphc.loops.gpu.fragments`, which says which thread holds which number.
     """
 
     instruction: str
@@ -343,7 +361,16 @@ class Multiply:
 
 
 Statement = (
-    For | Store | Accumulate | Allocate | Transpose | Prefetch | CopyAsync | Await | Multiply
+    For
+    | Store
+    | Accumulate
+    | Allocate
+    | Transpose
+    | Prefetch
+    | CopyAsync
+    | Await
+    | LoadFragment
+    | Multiply
 )
 
 

@@ -16,6 +16,7 @@ from graphc.loops.language import (
     Kernel,
     Lanes,
     Literal,
+    LoadFragment,
     Multiply,
     Position,
     Prefetch,
@@ -76,6 +77,9 @@ def _statement(s: Statement, indent: str) -> list[str]:
         return [f"{indent}copy {s.lanes}: {target} <- {_written(s.source, {})}"]
     if isinstance(s, Await):
         return [f"{indent}await all copies" + (f" but {s.pending}" if s.pending else "")]
+    if isinstance(s, LoadFragment):
+        source = _place(s.source.name, s.place)
+        return [f"{indent}load {_place(s.target.name, s.target_indices)} <- {source}"]
     if isinstance(s, Multiply):
         target = _place(s.target.name, s.target_indices)
         left, right = _place(s.left.name, s.left_indices), _place(s.right.name, s.right_indices)

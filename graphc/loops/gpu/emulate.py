@@ -10,19 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from graphc.base.errors import InternalError
+from graphc.ir.index import Index, Variable, index
+from graphc.ir.types import DType
+from graphc.loops.gpu.device import WARP
+from graphc.loops.gpu.fragments import COLUMN, INSTRUCTIONS, ROW, WARP_NUMBER, Fragment
+from graphc.loops.gpu.launch import launch_of
 from graphc.loops.language import (
     Accumulate,
     Allocate,
     Await,
     Buffer,
+    CopyAsync,
     Expression,
     For,
     Kernel,
+    LoadFragment,
+    Multiply,
     Read,
     Scalar,
     Statement,
     Store,
     Stride,
+    loop,
 )
 
 FUNCTIONS = {"sum": "add", "maximum": "maximum", "minimum": "minimum"}
@@ -38,7 +47,7 @@ class Emulated:
 
 def emulate(kernel: Kernel) -> Emulated:
     """`kernel` as plain loops."""
-    writer = _Writer()
+    writer = _Writer(launch_of(kernel).threads)
     body = tuple(new for s in kernel.body for new in writer.statement(s))
     scratch = tuple(writer.scratch.values())
     return Emulated(
@@ -53,7 +62,8 @@ def emulate(kernel: Kernel) -> Emulated:
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
         self.scratch: dict[str, Buffer] = {}
         self.done: dict[int, tuple[Expression, Expression]] = {}
 
@@ -68,6 +78,12 @@ class _Writer:
             return (Store(self.buffer(s.buffer), s.indices, self.value(s.value)),)
         if isinstance(s, Accumulate):
             return (self.accumulate(s),)
+        if isinstance(s, CopyAsync):
+            return self.copy(s)
+        if isinstance(s, LoadFragment):
+            return self.load(s)
+        if isinstance(s, Multiply):
+            return self.multiply(s)
         if isinstance(s, Await):
             return ()
         raise InternalError(f"{type(s).__name__} is not emulated")
@@ -81,6 +97,57 @@ class _Writer:
             return Store(buffer, s.indices, Scalar("fma", (*factors, old), buffer.dtype))
         new = Scalar(FUNCTIONS[s.combine], (old, self.value(s.value)), buffer.dtype)
         return Store(buffer, s.indices, new)
+
+    def copy(self, s: CopyAsync) -> tuple[Statement, ...]:
+        """Neighbours lie along the innermost axis on both sides."""
+        target, source = self.buffer(s.target), s.source
+        copies = []
+        for k in range(s.lanes):
+            at = (*source.indices[:-1], source.indices[-1] + k)
+            to = (*s.indices[:-1], s.indices[-1] + k)
+            copies.append(Store(target, to, replace(source, indices=at)))
+        return tuple(copies)
+
+    def load(self, s: LoadFragment) -> tuple[Statement, ...]:
+        """Every number goes to the thread that is to hold it."""
+        instruction = INSTRUCTIONS[s.instruction]
+        fragment = instruction.left if s.operand == "left" else instruction.right
+        lane, element = fragment.holder(index(ROW), index(COLUMN))
+        target = self.buffer(s.target)
+        held = (index(WARP_NUMBER) * WARP + lane, *s.target_indices, element)
+        body: Statement = Store(target, held, Read(self.buffer(s.source), s.place))
+        body = loop(COLUMN, fragment.columns, "serial", body)
+        return (self.warps(loop(ROW, fragment.rows, "serial", body)),)
+
+    def multiply(self, s: Multiply) -> tuple[Statement, ...]:
+        """The product written out; sums run in the order of k."""
+        instruction = INSTRUCTIONS[s.instruction]
+        m, n, k = (Variable(name) for name in ("row", "column", "summed"))
+
+        def number(
+            buffer: Buffer, at: tuple[Index, ...], fragment: Fragment, r: Variable, c: Variable
+        ) -> Read:
+            lane, element = fragment.holder(index(r), index(c))
+            return Read(self.buffer(buffer), (index(WARP_NUMBER) * WARP + lane, *at, element))
+
+        total = number(s.target, s.target_indices, instruction.target, m, n)
+        factors = (
+            number(s.left, s.left_indices, instruction.left, m, k),
+            number(s.right, s.right_indices, instruction.right, k, n),
+        )
+        wide = tuple(
+            f if f.dtype is DType.f32 else Scalar("cast", (f,), DType.f32) for f in factors
+        )
+        body: Statement = Store(
+            total.buffer, total.indices, Scalar("fma", (*wide, total), DType.f32)
+        )
+        for variable, extent in ((k, instruction.k), (n, instruction.n), (m, instruction.m)):
+            body = loop(variable, extent, "serial", body)
+        return (self.warps(body),)
+
+    def warps(self, body: Statement) -> Statement:
+        """Every warp of the block, one after the other."""
+        return loop(WARP_NUMBER, self.threads // WARP, "serial", body)
 
     def buffer(self, buffer: Buffer) -> Buffer:
         return self.scratch.get(buffer.name, buffer)

@@ -1,17 +1,63 @@
-"""Axes in the order in which they lie in memory, and flat numbers taken apart into them."""
+"""Axes in the order in which they lie in memory, as few as possible, and flat numbers taken apart
+into them.
+
+    images whose channels lie innermost:   n, y, x, c   ->  one span of 64 * 56 * 56 numbers a sample
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from graphc.ir.index import Index, Variable, index
-from graphc.loops.definition import Axis
-from graphc.loops.language import BATCH, Buffer
+from graphc.loops.axes import expressions, offsets, replaced
+from graphc.loops.definition import ACCUMULATOR, Axis, Definition
+from graphc.loops.language import (
+    BATCH,
+    Buffer,
+    Expression,
+    For,
+    Position,
+    Read,
+    Scalar,
+    Statement,
+    parts,
+    reads,
+)
+from graphc.ops.op import Bound
 
-BLOCK = Variable("block")
+BLOCK = "block"
 THREAD = "thread"
+ONCE = Variable("once", 1)
+USUAL_BATCH = 32  # samples, for choices that must be made before the batch is known
+
+
+@dataclass(frozen=True)
+class Span:
+    """Axes that lie one behind the other wherever they are read or written, as one loop: from 0
+    to `extent`, or to `extent` times the batch if `samples`.
+    """
+
+    variable: Variable
+    extent: int
+    samples: bool = False
+
+    @property
+    def usual(self) -> int:
+        """Its length for a usual batch."""
+        return self.extent * (USUAL_BATCH if self.samples else 1)
+
+    @property
+    def end(self) -> Index:
+        """Its length."""
+        return count((self,))
+
+    def inside(self, place: Index) -> Bound:
+        """That `place` is not beyond its end."""
+        if self.samples:
+            return Bound(place // self.extent, 0, None)
+        return Bound(place, 0, self.extent)
 
 
 @dataclass(frozen=True)
@@ -21,39 +67,180 @@ class Access:
     buffer: Buffer
     indices: tuple[Index, ...]
 
-    def step(self, axis: Axis) -> int | None:
-        """Elements from one index of `axis` to the next; None if it is not a fixed number."""
+    def step(self, variable: Variable) -> int | None:
+        """Elements from one index to the next; None if it is not a fixed number."""
         fixed, _ = self.buffer.offset(self.indices)
-        return fixed.coefficient(axis.variable) if fixed.is_linear_in(axis.variable) else None
+        return fixed.coefficient(variable) if fixed.is_linear_in(variable) else None
 
 
-def in_memory_order(axes: Sequence[Axis], access: Access) -> tuple[Axis, ...]:
-    """`axes` by the steps of an access, the longest first: the batch, then as the others lie."""
-    steps = {axis: access.step(axis) for axis in axes}
-    if None in steps.values():
-        return tuple(axes)
-    return tuple(sorted(axes, key=lambda axis: (not axis.is_batch, -(steps[axis] or 0))))
+@dataclass(frozen=True)
+class Spanned:
+    """A definition over spans. kept, reduced: outermost first."""
+
+    definition: Definition
+    kept: tuple[Span, ...]
+    reduced: tuple[Span, ...]
 
 
-def count(axes: Sequence[Axis]) -> Index:
-    """How many points `axes` have."""
-    product = math.prod(a.extent for a in axes if isinstance(a.extent, int))
-    return index(BATCH) * product if any(a.is_batch for a in axes) else index(product)
+def spanned(definition: Definition) -> Spanned:
+    """`definition` over as few loops as there can be, in the order of the first result (of what is
+    read most, for those that are reduced), the samples outermost.
+    """
+    first = definition.outputs[0]
+    kept = _in_memory_order(definition.axes, Access(first.buffer, first.indices))
+    reduced = definition.reduced
+    if definition.term is not None:
+        reduced = _in_memory_order(reduced, longest_read(definition.term))
+    places = [*offsets(definition), *_positions(definition)]
+    fixed = _looked_at(definition, places)
+    values: dict[Variable, Index] = {}
+    spans: list[tuple[Span, ...]] = []
+    for axes in (kept, reduced):
+        found: list[Span] = []
+        for axis in axes:
+            span = _span(axis)
+            before = found[-1] if found else None
+            if before is None or span.samples or not _run_on(places, before, span, fixed):
+                found.append(span)
+                continue
+            extent = before.extent * span.extent
+            both = Variable(before.variable.name, None if before.samples else extent)
+            step = {before.variable: Index(), span.variable: index(both)}
+            values = {v: i.substitute(step) for v, i in values.items()} | step
+            places = [p.substitute(step) for p in places]
+            found[-1] = Span(both, extent, before.samples)
+        spans.append(tuple(found))
+    return Spanned(replaced(definition, values) if values else definition, spans[0], spans[1])
 
 
-def taken_apart(flat: Index, axes: Sequence[Axis]) -> dict[Variable, Index]:
-    """The index along each of `axes` (the last is the fastest) of point number `flat`."""
+def _span(axis: Axis) -> Span:
+    extent = axis.extent if isinstance(axis.extent, int) else 1
+    return Span(axis.variable, extent, axis.is_batch)
+
+
+def longest_read(expression: Expression) -> Access:
+    """The read of `expression` that most variables move, by their extents: most of its memory."""
+    found = [Access(r.buffer, r.indices) for r in reads(expression) if r.buffer.shape]
+    found = [a for a in found if a.buffer.name != ACCUMULATOR.name]
+    return max(found, key=_points, default=Access(Buffer("", ACCUMULATOR.dtype, (), ()), ()))
+
+
+def _points(access: Access) -> int:
+    variables = {v for i in access.indices for v in i.variables}
+    return math.prod(v.extent or USUAL_BATCH for v in variables)
+
+
+def _in_memory_order(axes: Sequence[Axis], access: Access) -> tuple[Axis, ...]:
+    """`axes` by the steps of an access, the longest first, the samples before all; axes that lie
+    nowhere in it stay where they are among themselves.
+    """
+    steps = {axis: access.step(axis.variable) for axis in axes}
+    if not access.buffer.shape or None in steps.values():
+        return tuple(sorted(axes, key=lambda axis: not axis.is_batch))
+    return tuple(sorted(axes, key=lambda axis: (not axis.is_batch, -abs(steps[axis] or 0))))
+
+
+def _positions(definition: Definition) -> list[Index]:
+    return [e.index for e in parts(*expressions(definition)) if isinstance(e, Position)]
+
+
+def _looked_at(definition: Definition, places: Sequence[Index]) -> frozenset[Variable]:
+    """Variables of conditions and quotients: they stay what they are."""
+    found: set[Variable] = set()
+    for e in parts(*expressions(definition)):
+        if isinstance(e, Read | Scalar):
+            found |= {v for bound in e.bounds for v in bound.value.variables}
+    for place in places:
+        for atom, _ in place.terms:
+            if not isinstance(atom, Variable):
+                found |= atom.value.variables
+    return frozenset(found)
+
+
+def _run_on(places: Sequence[Index], outer: Span, inner: Span, fixed: frozenset[Variable]) -> bool:
+    """Whether a step of `outer` is always as long as all of `inner`."""
+    if fixed & {outer.variable, inner.variable}:
+        return False
+    return all(
+        p.coefficient(outer.variable) == p.coefficient(inner.variable) * inner.extent
+        for p in places
+    )
+
+
+# -- flat numbers ----------------------------------------------------------------------------------
+
+
+def count(spans: Sequence[Span], lanes: int = 1) -> Index:
+    """How many points `spans` have, in groups of `lanes`."""
+    product = math.prod(s.extent for s in spans) // lanes
+    return index(BATCH) * product if any(s.samples for s in spans) else index(product)
+
+
+def usual_count(spans: Sequence[Span]) -> int:
+    """How many points `spans` have for a usual batch."""
+    return math.prod(s.usual for s in spans)
+
+
+def taken_apart(flat: Index, spans: Sequence[Span], lanes: int = 1) -> dict[Variable, Index]:
+    """The index along each of `spans` (the last is the fastest) of the first point of group number
+    `flat`. lanes: of a group, neighbours along the last span.
+    """
     found: dict[Variable, Index] = {}
-    for k, axis in reversed(list(enumerate(axes))):
-        if isinstance(axis.extent, int) and k > 0:
-            found[axis.variable] = flat % axis.extent
-            flat = flat // axis.extent
+    for k, span in reversed(list(enumerate(spans))):
+        each = lanes if k == len(spans) - 1 else 1
+        if k == 0:
+            found[span.variable] = flat * each
         else:
-            found[axis.variable] = flat
-            flat = Index()
+            found[span.variable] = flat % (span.extent // each) * each
+            flat = flat // (span.extent // each)
     return found
+
+
+def with_lane(
+    place: Mapping[Variable, Index], spans: Sequence[Span], lane: Variable
+) -> dict[Variable, Index]:
+    """`place`, but of the neighbour number `lane` along the last span."""
+    last = spans[-1].variable
+    return {**place, last: place[last] + index(lane)}
 
 
 def blocks_for(points: Index, size: int) -> Index:
     """How many blocks of `size` it takes for so many points."""
     return (points + (size - 1)) // size
+
+
+def grid(blocks: Index) -> Variable:
+    """The variable of a loop over so many blocks."""
+    return Variable(BLOCK, blocks.constant if blocks.is_constant else None)
+
+
+def where(limits: Sequence[Index], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """`body` if all `limits` are above zero: a loop that runs once or not at all."""
+    needed = []
+    for limit in limits:
+        low, _ = limit.bounds()
+        if low is None or low < 1:
+            needed.append(limit)
+    if not needed:
+        return body
+    return (For(ONCE, (Index(),), (index(1), *needed), "unroll", body),)
+
+
+def lanes_along(span: Span, most: int) -> int:
+    """How many neighbours one access can move: a power of two up to `most` that fills the span."""
+    return math.gcd(span.extent, most)
+
+
+def bounded(expression: Expression, bounds: Sequence[Bound]) -> Expression:
+    """`expression` where `bounds` hold, 0 elsewhere; memory is touched only where they do."""
+    needed = tuple(b for b in bounds if not _certain(b))
+    if not needed:
+        return expression
+    inner = _bounded(expression, needed, {})
+    if isinstance(inner, Read):
+        return inner
+    from graphc.loops.language import Literal
+
+    zero = Literal(0.0 if inner.dtype.is_float else 0, inner.dtype)
+    inside = Scalar("within", (), _BOOL, needed)
+    return Scalar("select", (inside, inner, zero), inner.dtype)
