@@ -6,7 +6,7 @@ where one of them writes shared memory that the other touches, and only there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,18 +17,19 @@ from graphc.loops.gpu.launch import Launch, launch_of
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Await,
     Buffer,
     CopyAsync,
     For,
     Kernel,
     LoadFragment,
     Multiply,
+    Pipeline,
     Read,
     Scalar,
     Statement,
     Store,
     reads,
+    within,
 )
 from graphc_cuda.fragments import load_lines, multiply_line, words_of
 from graphc_cuda.scalar import MEMORY, REGISTER, call
@@ -70,7 +71,7 @@ class _Source(Values):
         self.touched = _Touched()
         self.in_threads = False
         self.around_threads: set[str] = set()  # arrays whose first axis is the thread
-        loads = (s for s in _within(kernel.body) if isinstance(s, LoadFragment))
+        loads = (s for s in within(kernel.body) if isinstance(s, LoadFragment))
         self.fragments = {s.target.name for s in loads}
 
     def text(self) -> str:
@@ -116,9 +117,8 @@ class _Source(Values):
             self._allocate(s)
         elif isinstance(s, CopyAsync):
             self._copy(s)
-        elif isinstance(s, Await):
-            self.line(f"await_copies<{s.pending}>();")
-            self._barrier()
+        elif isinstance(s, Pipeline):
+            self._pipeline(s)
         elif isinstance(s, LoadFragment):
             self._load_fragment(s)
         elif isinstance(s, Multiply):
@@ -134,6 +134,42 @@ class _Source(Values):
             self.line(multiply_line(s, target, left, right))
         else:
             raise InternalError(f"{type(s).__name__} is no statement for graphics processors")
+
+    def _pipeline(self, s: Pipeline) -> None:
+        """Loads run `stages` - 1 turns ahead. One barrier a turn: behind it the stage that is used
+        is there for all threads, and the one that is loaded next is used by none.
+        """
+        name, extent, ahead = s.variable.name, self.index(s.extent), s.stages - 1
+        self._barrier()
+        self.line(f"for (index {name} = 0; {name} < {ahead}; ++{name}) {{")
+        self._load_stage(s, name, "commit_copies();")
+        self.line("}")
+        self.line(f"for (index turn = 0; turn < {extent}; ++turn) {{")
+        self.indent += "    "
+        self.line(f"await_copies<{ahead - 1}>();")
+        self._barrier()
+        self.line("{")
+        self.line(f"    const index {name} = turn + {ahead};")
+        self._load_stage(s, name, "commit_copies();")
+        self.line("}")
+        self.line(f"const index {name} = turn, stage = turn % {s.stages};")
+        self._fresh(s.use)
+        self.indent = self.indent[:-4]
+        self.line("}")
+        self.line("await_copies<0>();")
+        self._barrier()
+
+    def _load_stage(self, s: Pipeline, name: str, end: str) -> None:
+        """The load of the turn `name`, if there is one, as a group of copies."""
+        self.indent += "    "
+        self.line(f"if ({name} < {self.index(s.extent)}) {{")
+        self.line(f"    const index stage = {name} % {s.stages};")
+        self.touched = _Touched()
+        self._inside(s.load)
+        self.line("}")
+        self.line(end)
+        self.touched = _Touched()
+        self.indent = self.indent[:-4]
 
     def _load_fragment(self, s: LoadFragment) -> None:
         if s.source.name in self.touched.written:
@@ -184,8 +220,6 @@ class _Source(Values):
         self.indent = self.indent[:-4]
         self.line("}")
         self.in_threads = False
-        if copied:
-            self.line("commit_copies();")
 
     def _loop(self, s: For) -> None:
         """A loop that every thread goes through."""
@@ -321,7 +355,7 @@ def _shared_touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str], se
     read: set[str] = set()
     written: set[str] = set()
     copied: set[str] = set()
-    for s in _within(body):
+    for s in within(body):
         if isinstance(s, Store | Accumulate):
             read |= {r.buffer.name for r in reads(s.value) if r.buffer.shared}
             if s.buffer.shared:
@@ -330,9 +364,3 @@ def _shared_touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str], se
             copied.add(s.target.name)
     return read, written, copied
 
-
-def _within(body: tuple[Statement, ...]) -> Iterator[Statement]:
-    for s in body:
-        yield s
-        if isinstance(s, For | Allocate):
-            yield from _within(s.body)

@@ -7,8 +7,8 @@
                | Allocate(buffer, body)         a local array: registers, its indices constant
                | Transpose(target, source, ..)  a tile of lines and columns changes layout
                | Prefetch(buffer, indices)      will be read soon; means nothing
+               | Pipeline(variable, .., load, use)   a loop that loads ahead of use
                | CopyAsync(target, .., source)  neighbours move to a shared array meanwhile
-               | Await(pending)                 until all but the last such moves are over
                | LoadFragment(target, source)   a piece of a matrix, spread over a warp's threads
                | Multiply(target, left, right)  such pieces, by tensor cores
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
@@ -26,7 +26,7 @@ the variables `N` (batch) and `P` (batch rounded up to `BATCH_PADDING`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -44,6 +44,7 @@ from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
 
 PADDED = Variable("P")
+STAGE = Variable("stage")
 T = TypeVar("T")
 
 
@@ -306,8 +307,8 @@ class Prefetch:
 @dataclass(frozen=True)
 class CopyAsync:
     """target[indices + k] = source + k for k < lanes: neighbours go from memory to a shared array
-    while the thread goes on; zeros, if a bound of the read does not hold. `Await` says when they
-    are there. lanes * itemsize is 4, 8 or 16, and both sides are aligned so.
+    while the thread goes on; zeros, if a bound of the read does not hold. It stands in the load
+    of a `Pipeline`, which knows when they are there. lanes * itemsize is 4, 8 or 16, and both sides are aligned so.
     """
 
     target: Buffer
@@ -317,12 +318,19 @@ class CopyAsync:
 
 
 @dataclass(frozen=True)
-class Await:
-    """Stands between thread loops: what threads began to copy is there for all of them, but for
-    the copies of the last `pending` thread loops that copy.
+class Pipeline:
+    """For each variable < extent: load, then use. Loads may run ahead: `stages` of them are under
+    way or in use at a time, in shared arrays whose first index is the variable `stage`.
+
+    load: thread loops that fill the shared arrays of a stage. use: statements that read them; they
+    begin when all threads have loaded it.
     """
 
-    pending: int
+    variable: Variable
+    extent: Index
+    stages: int
+    load: tuple[Statement, ...]
+    use: tuple[Statement, ...]
 
 
 @dataclass(frozen=True)
@@ -368,7 +376,7 @@ Statement = (
     | Transpose
     | Prefetch
     | CopyAsync
-    | Await
+    | Pipeline
     | LoadFragment
     | Multiply
 )
@@ -451,6 +459,16 @@ def parts(*expressions: Expression) -> Iterator[Expression]:
         yield e
         if isinstance(e, Scalar):
             stack.extend(e.arguments)
+
+
+def within(body: Iterable[Statement]) -> Iterator[Statement]:
+    """Every statement of `body`, those inside of others included, in the order they are written."""
+    for s in body:
+        yield s
+        if isinstance(s, For | Allocate):
+            yield from within(s.body)
+        elif isinstance(s, Pipeline):
+            yield from within((*s.load, *s.use))
 
 
 def reads(*expressions: Expression) -> list[Read]:

@@ -9,7 +9,6 @@ from graphc.ir.index import Index
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Await,
     CopyAsync,
     Expression,
     For,
@@ -18,6 +17,7 @@ from graphc.loops.language import (
     Literal,
     LoadFragment,
     Multiply,
+    Pipeline,
     Position,
     Prefetch,
     Read,
@@ -75,8 +75,10 @@ def _statement(s: Statement, indent: str) -> list[str]:
     if isinstance(s, CopyAsync):
         target = _place(s.target.name, s.indices)
         return [f"{indent}copy {s.lanes}: {target} <- {_written(s.source, {})}"]
-    if isinstance(s, Await):
-        return [f"{indent}await all copies" + (f" but {s.pending}" if s.pending else "")]
+    if isinstance(s, Pipeline):
+        lines = [f"{indent}pipeline {s.variable} in 0..{s.extent}, {s.stages} stages:"]
+        lines += [f"{indent}  load:", *_statements(s.load, indent + "    ")]
+        return [*lines, f"{indent}  use:", *_statements(s.use, indent + "    ")]
     if isinstance(s, LoadFragment):
         source = _place(s.source.name, s.place)
         return [f"{indent}load {_place(s.target.name, s.target_indices)} <- {source}"]

@@ -18,7 +18,6 @@ from graphc.loops.gpu.launch import launch_of
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Await,
     Buffer,
     CopyAsync,
     Expression,
@@ -26,10 +25,12 @@ from graphc.loops.language import (
     Kernel,
     LoadFragment,
     Multiply,
+    Pipeline,
     Read,
     Scalar,
     Statement,
     Store,
+    STAGE,
     Stride,
     loop,
 )
@@ -84,8 +85,9 @@ class _Writer:
             return self.load(s)
         if isinstance(s, Multiply):
             return self.multiply(s)
-        if isinstance(s, Await):
-            return ()
+        if isinstance(s, Pipeline):
+            turn = tuple(new for each in (*s.load, *s.use) for new in self.statement(each))
+            return (loop(s.variable, s.extent, "serial", loop(STAGE, 1, "serial", turn)),)
         raise InternalError(f"{type(s).__name__} is not emulated")
 
     def accumulate(self, s: Accumulate) -> Store:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphc.base.errors import InternalError
 from graphc.ir.index import Index
 from graphc.loops.gpu.device import WARP
-from graphc.loops.language import BATCH, Allocate, Buffer, For, Kernel, Statement
+from graphc.loops.language import BATCH, Allocate, Buffer, For, Kernel, within
 
 ALIGNMENT = 128  # bytes: where arrays begin in shared memory
 
@@ -38,7 +37,7 @@ def launch_of(kernel: Kernel) -> Launch:
     if others or not isinstance(outer, For) or outer.mode != "block":
         raise InternalError(f"{kernel.name} is not one loop over blocks")
     threads, shared, used = WARP, [], 0
-    for s in _statements(outer.body):
+    for s in within(outer.body):
         if isinstance(s, For) and s.mode == "thread":
             threads = max(threads, s.high[0].constant)
         if isinstance(s, Allocate) and s.buffer.shared:
@@ -47,9 +46,3 @@ def launch_of(kernel: Kernel) -> Launch:
             used += -(-size // ALIGNMENT) * ALIGNMENT
     return Launch(outer.high[0], -(-threads // WARP) * WARP, tuple(shared), used)
 
-
-def _statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
-    for s in body:
-        yield s
-        if isinstance(s, For | Allocate):
-            yield from _statements(s.body)
