@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from graphc.base.errors import InternalError
 from graphc.ir.node import Node
-from graphc.loops.axes import normalized
+from graphc.loops.axes import cut
 from graphc.loops.cost import flops_of
 from graphc.loops.definition import Definition, body_of, define
 from graphc.loops.gpu.device import GPU
+from graphc.loops.gpu.matrix import instruction_for, matrix
+from graphc.loops.gpu.places import spanned
 from graphc.loops.gpu.pointwise import pointwise
+from graphc.loops.gpu.product import product
+from graphc.loops.gpu.reduction import reduction
+from graphc.loops.gpu.tiling import matrices
 from graphc.loops.language import Kernel, Statement
 
 
@@ -19,7 +23,7 @@ def lower(node: Node, gpu: GPU, precision: str = "tf32") -> Kernel:
     precision: how products of f32 are multiplied: "f32", or "tf32" on tensor cores.
     """
     body = body_of(node)
-    definition = normalized(define(body))
+    definition = cut(define(body))
     statements, words = _scheduled(definition, gpu, precision)
     written = tuple(dict.fromkeys(o.buffer for o in definition.outputs))
     return Kernel(
@@ -39,6 +43,13 @@ def _scheduled(
     """The loops of a definition, and the choices made, in words."""
     if any(a.extent == 0 for a in definition.axes):
         return (), "nothing to compute"
+    loops = spanned(definition)
     if definition.term is None:
-        return pointwise(definition)
-    raise InternalError("reductions and products are being written")
+        return pointwise(loops)
+    product_of = matrices(loops)
+    if product_of is not None:
+        instruction = instruction_for(product_of, precision)
+        if instruction is not None:
+            return matrix(product_of, gpu, instruction)
+        return product(product_of, gpu)
+    return reduction(loops, gpu)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable, index
 from graphc.loops.axes import expressions, offsets, replaced
@@ -230,17 +230,3 @@ def lanes_along(span: Span, most: int) -> int:
     """How many neighbours one access can move: a power of two up to `most` that fills the span."""
     return math.gcd(span.extent, most)
 
-
-def bounded(expression: Expression, bounds: Sequence[Bound]) -> Expression:
-    """`expression` where `bounds` hold, 0 elsewhere; memory is touched only where they do."""
-    needed = tuple(b for b in bounds if not _certain(b))
-    if not needed:
-        return expression
-    inner = _bounded(expression, needed, {})
-    if isinstance(inner, Read):
-        return inner
-    from graphc.loops.language import Literal
-
-    zero = Literal(0.0 if inner.dtype.is_float else 0, inner.dtype)
-    inside = Scalar("within", (), _BOOL, needed)
-    return Scalar("select", (inside, inner, zero), inner.dtype)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from graphc.ir.index import Variable, index
-from graphc.loops.definition import Axis, Definition
+from graphc.ir.index import Index, Variable, index
+from graphc.loops.definition import Output
 from graphc.loops.gpu.device import ACCESS
 from graphc.loops.gpu.places import (
-    BLOCK,
     THREAD,
     Access,
+    Span,
+    Spanned,
     blocks_for,
     count,
-    in_memory_order,
+    grid,
+    lanes_along,
     taken_apart,
+    with_lane,
 )
 from graphc.loops.language import Statement, Store, loop, substitute
 
@@ -20,48 +23,50 @@ THREADS = 256
 LANE = Variable("l")
 
 
-def pointwise(definition: Definition) -> tuple[tuple[Statement, ...], str]:
+def pointwise(spanned: Spanned) -> tuple[tuple[Statement, ...], str]:
     """The loops of a definition that reduces nothing, and the choice made, in words.
 
     Threads run along the first result as it lies in memory, each over as many neighbours as one
     access moves, so that a warp reads and writes whole lines.
     """
+    outputs, spans = spanned.definition.outputs, spanned.kept
+    lanes = result_lanes(outputs, spans)
     thread = Variable(THREAD, THREADS)
-    stores = [Access(o.buffer, o.indices) for o in definition.outputs]
-    axes = in_memory_order(definition.axes, stores[0])
-    lanes = _lanes(axes, stores)
-    work = axes if lanes == 1 else (*axes[:-1], _vector(axes[-1], lanes))
-    points = count(work)
-    place = taken_apart(index(BLOCK) * THREADS + index(thread), work)
+    units = count(spans, lanes)
+    blocks = blocks_for(units, THREADS)
+    block = grid(blocks)
+    place = taken_apart(index(block) * THREADS + index(thread), spans, lanes)
     if lanes > 1:
-        place[axes[-1].variable] = place[work[-1].variable] * lanes + index(LANE)
-    body: tuple[Statement, ...] = tuple(
-        Store(o.buffer, tuple(i.substitute(place) for i in o.indices), substitute(o.value, place))
-        for o in definition.outputs
-    )
-    if lanes > 1:
-        body = (loop(LANE, lanes, "vector", body, lanes=lanes),)
-    threads = loop(thread, THREADS, "thread", body, high=(points - index(BLOCK) * THREADS,))
-    words = f"{THREADS} threads x {lanes} {axes[-1].variable}" if axes else "one thread"
-    return (loop(BLOCK, blocks_for(points, THREADS), "block", threads),), words
+        place = with_lane(place, spans, LANE)
+    body = in_lanes(lanes, stores(outputs, place))
+    threads = loop(thread, THREADS, "thread", body, high=(units - index(block) * THREADS,))
+    return (loop(block, blocks, "block", threads),), words(THREADS, lanes, spans)
 
 
-def _lanes(axes: tuple[Axis, ...], stores: list[Access]) -> int:
-    """How many neighbours a thread handles: those that one access to the widest result holds, if
-    whole accesses fill the innermost axis.
+def result_lanes(outputs: tuple[Output, ...], spans: tuple[Span, ...]) -> int:
+    """How many neighbours a thread handles: those that one access to the widest result moves, if
+    the first result lies so and whole accesses fill it.
     """
-    if not axes or not isinstance(axes[-1].extent, int):
+    first = outputs[0]
+    if not spans or Access(first.buffer, first.indices).step(spans[-1].variable) != 1:
         return 1
-    if any(store.step(axes[-1]) != 1 for store in stores):
-        return 1
-    lanes = ACCESS // max(store.buffer.dtype.itemsize for store in stores)
-    while axes[-1].extent % lanes:
-        lanes //= 2
-    return lanes
+    return lanes_along(spans[-1], ACCESS // max(o.buffer.dtype.itemsize for o in outputs))
 
 
-def _vector(axis: Axis, lanes: int) -> Axis:
-    """The axis of whole accesses along `axis`."""
-    assert isinstance(axis.extent, int)
-    extent = axis.extent // lanes
-    return Axis(Variable(f"{axis.variable.name}v", extent), extent)
+def stores(outputs: tuple[Output, ...], place: dict[Variable, Index]) -> tuple[Statement, ...]:
+    """Every result of one point."""
+    return tuple(
+        Store(o.buffer, tuple(i.substitute(place) for i in o.indices), substitute(o.value, place))
+        for o in outputs
+    )
+
+
+def in_lanes(lanes: int, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """`body` for `lanes` neighbours at once."""
+    return (loop(LANE, lanes, "vector", body, lanes=lanes),) if lanes > 1 else body
+
+
+def words(threads: int, lanes: int, spans: tuple[Span, ...]) -> str:
+    """A schedule in words."""
+    along = f" x {lanes} {spans[-1].variable}" if lanes > 1 else ""
+    return f"{threads} threads{along}"
