@@ -78,7 +78,8 @@ class _Writer:
         if isinstance(s, Store):
             return (Store(self.buffer(s.buffer), s.indices, self.value(s.value)),)
         if isinstance(s, Accumulate):
-            return (self.accumulate(s),)
+            # In a loop of one turn: what stands beside it must not be read before.
+            return (loop(Variable("once", 1), 1, "serial", self.accumulate(s)),)
         if isinstance(s, CopyAsync):
             return self.copy(s)
         if isinstance(s, LoadFragment):
