@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from graphc.base.errors import InternalError
-from graphc.ir.index import Index
+from graphc.ir.index import Index, index
 from graphc.loops.gpu.launch import Launch, launch_of
 from graphc.loops.language import (
     Accumulate,
@@ -103,14 +104,19 @@ class _Source(Values):
     # -- statements -------------------------------------------------------------------------------
 
     def _body(self, body: Iterable[Statement]) -> None:
-        for s in body:
-            self.statement(s)
+        """Statements in order; stores that stand together read everything before they write
+        anything.
+        """
+        for are_stores, group in groupby(body, lambda s: isinstance(s, Store)):
+            if are_stores:
+                self._stores([s for s in group if isinstance(s, Store)])
+                continue
+            for s in group:
+                self.statement(s)
 
     def statement(self, s: Statement) -> None:
         if isinstance(s, For):
             self._for(s)
-        elif isinstance(s, Store):
-            self._store(s)
         elif isinstance(s, Accumulate):
             self._accumulate(s)
         elif isinstance(s, Allocate):
@@ -224,7 +230,8 @@ class _Source(Values):
     def _loop(self, s: For) -> None:
         """A loop that every thread goes through."""
         if s.mode == "unroll":
-            self.line("#pragma unroll")
+            self._unrolled(s)
+            return
         name = s.variable.name
         low = _extreme("max", [self.index(i) for i in s.low])
         high = _extreme("min", [self.index(i) for i in s.high])
@@ -233,6 +240,36 @@ class _Source(Values):
             self._learn_end(s)
         self._inside(s.body)
         self.line("}")
+
+    def _unrolled(self, s: For) -> None:
+        """A loop whose every turn is written out by the compiler; arrays in it are registers. Ends
+        that are known late become conditions.
+        """
+        count, *limits = s.high
+        if not count.is_constant or any(i != Index() for i in s.low):
+            raise InternalError(f"the loop over {s.variable} has no known length to unroll")
+        if count.constant == 1:
+            self._where(limits, s)
+            return
+        name = s.variable.name
+        self.line("#pragma unroll")
+        self.line(f"for (index {name} = 0; {name} < {count.constant}; ++{name}) {{")
+        self.indent += "    "
+        self._where(limits, s)
+        self.indent = self.indent[:-4]
+        self.line("}")
+
+    def _where(self, limits: Sequence[Index], s: For) -> None:
+        """One turn of an unrolled loop, if its variable is below all `limits`."""
+        if not limits:
+            self._fresh(s.body)
+            return
+        known = dict(self.places)
+        tests = [self.above_zero(limit - index(s.variable)) for limit in limits]
+        self.line(f"if ({' && '.join(tests)}) {{")
+        self._inside(s.body)
+        self.line("}")
+        self.places = known
 
     def _learn_end(self, s: For) -> None:
         """What the last turn of a loop leaves touched, the next one finds: so it is gone through
@@ -252,10 +289,10 @@ class _Source(Values):
 
     def _fresh(self, body: Iterable[Statement]) -> None:
         """A block of C: what is named in it is not known outside."""
-        known, loads = self.known, self.loads
-        self.known, self.loads = dict(known), dict(loads)
+        known, loads, places = self.known, self.loads, self.places
+        self.known, self.loads, self.places = dict(known), dict(loads), dict(places)
         self._body(body)
-        self.known, self.loads = known, {}
+        self.known, self.loads, self.places = known, {}, places
 
     def _vector(self, s: For) -> None:
         if not (s.high[0].is_constant and s.high[0].constant == s.lanes):
@@ -284,9 +321,10 @@ class _Source(Values):
     def own(self, buffer: Buffer, indices: tuple[Index, ...]) -> tuple[Index, ...]:
         return indices[1:] if buffer.name in self.around_threads else indices
 
-    def _store(self, s: Store) -> None:
-        texts = self.value(s.value)
-        self._assign(s.buffer, s.indices, texts)
+    def _stores(self, stores: Sequence[Store]) -> None:
+        values = [self.value(s.value) for s in stores]
+        for s, texts in zip(stores, values, strict=True):
+            self._assign(s.buffer, s.indices, texts)
 
     def _assign(self, buffer: Buffer, indices: tuple[Index, ...], texts: tuple[str, ...]) -> None:
         self._forget(buffer)

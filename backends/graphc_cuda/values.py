@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from graphc.base.errors import InternalError
 from graphc.ir.index import Atom, Index, Quotient, Remainder, Variable
 from graphc.ir.types import DType
 from graphc.loops.language import Buffer, Expression, Literal, Position, Read, Scalar
 from graphc.ops.op import Bound
-from graphc.base.errors import InternalError
 from graphc_cuda.scalar import MEMORY, REGISTER, call, literal
 
 Texts = tuple[str, ...]
@@ -38,6 +38,7 @@ class Values:
         self.counter = 0
         self.known: dict[int, tuple[Expression, Texts]] = {}
         self.loads: dict[object, Texts] = {}
+        self.places: dict[Atom, str] = {}
 
     def line(self, text: str) -> None:
         """Adds a line."""
@@ -46,7 +47,7 @@ class Values:
     def name(self, hint: str) -> str:
         """A fresh name."""
         self.counter += 1
-        return f"{hint}{self.counter}"
+        return f"{hint}_{self.counter}"
 
     def value(self, e: Expression) -> Texts:
         """The value of `e`: one text, or one a lane."""
@@ -96,19 +97,33 @@ class Values:
             parts.append(str(i.constant))
         return " + ".join(parts).replace("+ -", "- ")
 
+    def above_zero(self, i: Index) -> str:
+        """The condition that an index is above zero: what is taken away on the left."""
+        less = Index(tuple((a, -c) for a, c in i.terms if c < 0), max(0, -i.constant))
+        more = Index(tuple((a, c) for a, c in i.terms if c > 0), max(0, i.constant))
+        return f"{self.index(less)} < {self.index(more)}"
+
     def _term(self, atom: Atom, factor: int) -> str:
         text = self._atom(atom)
-        return text if factor == 1 else f"{factor} * {text}"
+        return {1: text, -1: f"-{text}"}.get(factor, f"{factor} * {text}")
 
     def _atom(self, atom: Atom) -> str:
+        """A variable, or the name of a quotient or remainder. Those are of numbers above zero, for
+        which division without signs is cheaper.
+        """
         if isinstance(atom, Variable):
             return atom.name
-        shifted, whole = _above_zero(atom)
-        inner = f"({self.index(shifted)})"
-        if isinstance(atom, Remainder):
-            return f"({inner} % {atom.divisor})"
-        quotient = f"{inner} / {atom.divisor}"
-        return f"({quotient} - {whole})" if whole else f"({quotient})"
+        if atom not in self.places:
+            shifted, whole = _above_zero(atom)
+            inner = self.index(shifted)
+            inner = inner if len(shifted.terms) + bool(shifted.constant) == 1 else f"({inner})"
+            sign = "%" if isinstance(atom, Remainder) else "/"
+            text = f"index({inner} {sign} {atom.divisor}u)"
+            if whole and isinstance(atom, Quotient):
+                text += f" - {whole}"
+            self.places[atom] = self.name("at")
+            self.line(f"const index {self.places[atom]} = {text};")
+        return self.places[atom]
 
     def _in_lanes(self, i: Index) -> Texts:
         """An index in every lane; one text if the lane does not occur."""
