@@ -1,7 +1,7 @@
 """What all tests share: which backends run, and the options of the runner.
 
 BACKENDS comes from GRAPHC_TEST_BACKENDS (names with commas between); a backend is added here, and
-every generated test runs on it.
+every generated test runs on it. "emulated" is the CUDA backend on a device that is none.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from graphc.runtime.backend import BUILT_IN
+
 BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
+
+BUILT_IN["emulated"] = "emulated:EmulatedBackend"
+sys.path.append(str(Path(__file__).parent / "backends" / "cuda"))
 
 # Nothing is kept from one run of the tests to the next, nor in the user's own cache.
 os.environ["GRAPHC_CACHE"] = "off"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +14,13 @@ from graphc_cuda.source import prelude
 
 @dataclass(frozen=True)
 class Code:
-    """Machine code of one source. log: what the compiler and the assembler said."""
+    """Machine code of one source. log: what the compiler and the assembler said. cached: whether it
+    was on disk from an earlier run.
+    """
 
     cubin: bytes
     log: str
+    cached: bool = False
 
     @property
     def resources(self) -> dict[str, dict[str, int]]:
@@ -47,39 +52,66 @@ def _nvrtc() -> Any:
     return nvrtc
 
 
+def compiler_version() -> str:
+    """The version of the compiler, such as "13.0"."""
+    nvrtc = _nvrtc()
+    error, major, minor = nvrtc.nvrtcVersion()
+    _check(nvrtc, error)
+    return f"{major}.{minor}"
+
+
+def unit(source: str, wide: bool = False) -> str:
+    """What is compiled for `source`: all of it behind the prelude."""
+    index = "long long" if wide else "int"
+    return f"typedef {index} index;\n{prelude()}\n{source}"
+
+
 def compiled(source: str, architecture: str, wide: bool = False) -> Code:
     """`source` behind the prelude, compiled for `architecture`, such as "sm_90a".
 
     wide: whether indices take 64 bits. Raises GraphcError where the compiler is not installed or
     does not know the architecture.
     """
+    with _program(source, architecture, wide) as (nvrtc, program):
+        log = _text(nvrtc, program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
+        cubin = _text(nvrtc, program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, binary=True)
+    return Code(cubin, log)
+
+
+def listing(source: str, architecture: str) -> str:
+    """The PTX of `source`, which the assembler gets. Raises GraphcError as `compiled` does."""
+    with _program(source, architecture, wide=False) as (nvrtc, program):
+        return str(_text(nvrtc, program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX))
+
+
+@contextmanager
+def _program(source: str, architecture: str, wide: bool) -> Iterator[tuple[Any, Any]]:
+    """The compiler, and a program that it has compiled."""
     nvrtc = _nvrtc()
-    index = "long long" if wide else "int"
-    text = f"typedef {index} index;\n{prelude()}\n{source}"
     options = [
         f"--gpu-architecture={architecture}",
         "--std=c++17",
         "--ptxas-options=-v",
         "--device-as-default-execution-space",
     ]
-    error, program = nvrtc.nvrtcCreateProgram(text.encode(), b"graphc.cu", 0, [], [])
+    text = unit(source, wide).encode()
+    error, program = nvrtc.nvrtcCreateProgram(text, b"graphc.cu", 0, [], [])
     _check(nvrtc, error)
     try:
         (error,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
-        log = _text(nvrtc, program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
         if error == nvrtc.nvrtcResult.NVRTC_ERROR_INVALID_OPTION:
             raise GraphcError(
                 f"no code can be made for the architecture {architecture!r}",
                 remedy="use one such as sm_80, sm_90a or sm_100",
             )
         if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            log = _text(nvrtc, program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
             raise InternalError(
                 f"generated CUDA code does not compile:\n{log}\n{_numbered(source)}"
             )
-        cubin = _text(nvrtc, program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, binary=True)
+        yield nvrtc, program
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-    return Code(cubin, log)
 
 
 def _text(nvrtc: Any, program: Any, size: Any, get: Any, binary: bool = False) -> Any:

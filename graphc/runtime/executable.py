@@ -197,7 +197,7 @@ class Session:
         token = None if version is None else (self.identity, version)
         self.runner.layouts(n)  # compiles what is not yet compiled: nobody should wait for that
         with self.held.lock:
-            self.held.bring(self.names, self.runner.layouts(n))
+            self.runner.bring(self.held, self.names, n)
             try:
                 outputs = self.runner.run(arrays, n, token)
             finally:

@@ -55,17 +55,16 @@ class Engine:
         backend: str,
         seed: int,
         threads: int | None,
-        precision: str,
+        precision: str | None,
         options: StepOptions,
         frozen: Sequence[str] = (),
         check_nans: bool = False,
     ) -> None:
-        load_backend(backend).check_precision(precision)
         self.loss = loss
         self.optimizer = optimizer
         self.backend = backend
         self.threads = threads
-        self.precision = precision
+        self.precision = load_backend(backend).check_precision(precision)
         self.check_nans = check_nans
         self.options = options
         self.steps = self.updates = self.pending = 0
@@ -290,7 +289,9 @@ class Engine:
 
     def not_finite(self) -> str | None:
         """The name of a parameter or state that holds nan or infinity; None if all are finite."""
-        return self.network.not_finite() or self.training.not_finite()
+        with self._kept.lock:
+            self._kept.recall()
+            return self.network.not_finite() or self.training.not_finite()
 
 
 def _draw(

@@ -1,0 +1,232 @@
+"""Running graphs on a device: arrays to it and from it, one recording replayed a step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.graph import Graph
+from graphc.passes.base import Pipeline
+from graphc.passes.pipelines import device_pipelines, with_packed_parameters
+from graphc.runtime.backend import Runner
+from graphc.runtime.compilations import note_compilation
+from graphc.runtime.kept import Kept
+from graphc.runtime.profile import Profile
+from graphc.runtime.program import inner_batches
+from graphc_cuda.device import Device
+from graphc_cuda.device_memory import Memory
+from graphc_cuda.explain import profile
+from graphc_cuda.variant import Prepared, Turn, Variant
+
+Array = np.ndarray[Any, Any]
+NAME = "any"  # of the one variant: a device runs all batches alike
+
+
+class CUDARunner(Runner):
+    """A graph on a device. opened: gives the device, another one if the first was lost."""
+
+    def __init__(self, graph: Graph, precision: str, opened: Callable[[], Device]) -> None:
+        self.graph = graph
+        self.precision = precision
+        self.opened = opened
+        self.keeps = False
+        self.found: Variant | None = None
+        self.making = threading.Lock()
+        self.turned_inputs = inner_batches(graph.inputs)
+        self.turned_outputs = inner_batches(graph.outputs)
+
+    # -- what is compiled -------------------------------------------------------------------------
+
+    def _pipeline(self) -> Pipeline:
+        found = device_pipelines(self.precision)
+        return (with_packed_parameters(found) if self.keeps else found)[NAME]
+
+    def variant(self, n: int) -> Variant:
+        """What was compiled for the device, or is now; n: the batch that needs it."""
+        device = self.opened()
+        found = self.found
+        if found is None or found.device is not device:
+            with self.making, device.entered():
+                found = self.found
+                if found is None or found.device is not device:
+                    found = self.found = self._compile(device, n)
+        return found
+
+    def _compile(self, device: Device, n: int) -> Variant:
+        begin = time.perf_counter()
+        found = Variant(self.graph, self._pipeline(), device, self.precision)
+        found.prepare(n)
+        note_compilation(
+            self.graph,
+            backend="cuda",
+            variant=NAME,
+            batch=n,
+            seconds=time.perf_counter() - begin,
+            cached=found.cached,
+        )
+        return found
+
+    def pack(self, on: bool) -> None:
+        with self.making:
+            if on != self.keeps:
+                self.keeps = on
+                if self.found is not None and self.found.pipeline != self._pipeline():
+                    self.found = None
+
+    def layouts(self, n: int) -> Mapping[str, str]:
+        return self.variant(n).layouts
+
+    def bring(self, held: Kept, names: Sequence[str], n: int) -> None:
+        device = self.variant(n).device
+        layouts = self.layouts(n)
+        if not self.keeps or self.turned_inputs:
+            held.recall()
+        held.bring(names, layouts)
+        if self.keeps and not self.turned_inputs:
+            held.lend(device.resident)
+
+    # -- a step -----------------------------------------------------------------------------------
+
+    def run(self, inputs: Sequence[Array], n: int, token: object = None) -> list[Array]:
+        return self.start(inputs, n, token)()
+
+    def start(
+        self, inputs: Sequence[Array], n: int, token: object = None
+    ) -> Callable[[], list[Array]]:
+        variant = self.variant(n)
+        device = variant.device
+        with device.entered():
+            ready = variant.prepare(n)
+            turn = ready.turn()
+            turn.settle()
+            arrays = [self._in_front(k, array) for k, array in enumerate(inputs)]
+            turn.kept = _kept(variant, ready, arrays, token)
+            workspace = device.workspace.address(ready.bytes)
+            variant.record(ready, turn, variant.addresses(ready, turn, turn.kept, workspace))
+            _feed(device, ready, turn, arrays)
+            device.replay(turn.recording)
+            device.mark(turn.over, device.steps)
+            self._write_back(device, turn, inputs)
+            given = {output: inputs[source] for output, source in self.graph.donations}
+            results = turn.reader = Results(device, ready, turn, given, self.turned_outputs)
+        return results
+
+    def _in_front(self, place: int, array: Array) -> Array:
+        """An input with its batch in front, where the device has it."""
+        axis = self.turned_inputs.get(place)
+        return array if axis is None else np.ascontiguousarray(np.moveaxis(array, axis, 0))
+
+    def _write_back(self, device: Device, turn: Turn, inputs: Sequence[Array]) -> None:
+        """What overwrites inputs reaches those that nobody keeps on the device."""
+        copied = []
+        for _, source in self.graph.donations:
+            held = device.resident.lent(inputs[source])
+            if held is not None:
+                held.newer = True
+                continue
+            turned = self._in_front(source, inputs[source])
+            device.copy_out(turned, turn.addresses[source], device.steps)
+            copied.append((source, turned))
+        if copied:
+            device.wait()
+        for source, turned in copied:
+            if source in self.turned_inputs:
+                inputs[source][...] = np.moveaxis(turned, 0, self.turned_inputs[source])
+
+    # -- what it says of itself -------------------------------------------------------------------
+
+    def explain(self) -> str:
+        texts = [found.text() for found in self.profiles()]
+        return "\n\n".join(texts) or "not compiled yet: run it once"
+
+    def profiles(self) -> tuple[Profile, ...]:
+        found = None if self.found is None else profile(NAME, self.found)
+        return () if found is None else (found,)
+
+    def profile(self, n: int) -> Profile | None:
+        return None if self.found is None else profile(NAME, self.found, n)
+
+    def pipeline(self, n: int) -> Pipeline:
+        return self._pipeline()
+
+    def report(self) -> dict[str, Any]:
+        if self.found is None:
+            return super().report()
+        planned = max((ready.bytes for ready in self.found.prepared.values()), default=0)
+        return {"phases": dict(self.found.seconds), "planned_bytes": planned}
+
+
+class Results:
+    """The outputs of a step that may still be under way.
+
+    given: outputs that are written over inputs. axes: of batches that are not in front.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        ready: Prepared,
+        turn: Turn,
+        given: dict[int, Array],
+        axes: dict[int, int],
+    ) -> None:
+        self.device, self.ready, self.turn = device, ready, turn
+        self.given, self.axes = given, axes
+        self.arrays: list[Array] | None = None
+
+    def __call__(self) -> list[Array]:
+        """The arrays, once the step is over. Raises GraphcError if the device failed in it."""
+        with self.device.entered():
+            if self.arrays is None:
+                self.device.wait(self.turn.over)
+                self.arrays = self._copied()
+                self.turn.reader = None
+        return self.arrays
+
+    def _copied(self) -> list[Array]:
+        """The outputs in arrays of their own; those that are written over inputs are these."""
+        found = dict(self.given)
+        for part in self.ready.outputs:
+            array, axis = part.of(self.turn.results), self.axes.get(part.number)
+            turned = array if axis is None else np.moveaxis(array, 0, axis)
+            found[part.number] = np.array(turned, order="C")
+        return [found[k] for k in range(len(found))]
+
+
+def _kept(
+    variant: Variant, ready: Prepared, arrays: Sequence[Array], token: object
+) -> dict[int, Memory]:
+    """The inputs that are no data, by place: where they live, or a copy."""
+    device = variant.device
+    found: dict[int, Memory] = {}
+    known = token is not None and token == ready.token
+    for place, array in enumerate(arrays):
+        if variant.data[place]:
+            continue
+        held = device.resident.lent(array)
+        if held is not None:
+            found[place] = device.resident.memory(held, array)
+            continue
+        new = place not in ready.own
+        if new:
+            ready.own[place] = Memory(device, array.nbytes)
+        if new or not known:
+            device.copy_in(ready.own[place].address, array, device.steps)
+        found[place] = ready.own[place]
+    ready.token = token
+    return found
+
+
+def _feed(device: Device, ready: Prepared, turn: Turn, arrays: Sequence[Array]) -> None:
+    """Copies the data to the device, beside the step that is still running."""
+    if not ready.inputs:
+        return
+    for part in ready.inputs:
+        part.of(turn.given)[...] = arrays[part.number]
+    device.copy_in(turn.inputs.address, turn.given, device.copies)
+    device.mark(turn.fed, device.copies)
+    device.hold(device.steps, turn.fed)
