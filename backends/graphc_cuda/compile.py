@@ -11,6 +11,8 @@ from typing import Any
 from graphc.base.errors import GraphcError, InternalError
 from graphc_cuda.source import prelude
 
+AROUND = 8  # lines shown before and behind an error
+
 
 @dataclass(frozen=True)
 class Code:
@@ -62,8 +64,7 @@ def compiler_version() -> str:
 
 def unit(source: str, wide: bool = False) -> str:
     """What is compiled for `source`: all of it behind the prelude."""
-    index = "long long" if wide else "int"
-    return f"typedef {index} index;\n{prelude()}\n{source}"
+    return f"typedef {'long long' if wide else 'int'} index;\n{prelude()}\n{source}"
 
 
 def compiled(source: str, architecture: str, wide: bool = False) -> Code:
@@ -93,9 +94,10 @@ def _program(source: str, architecture: str, wide: bool) -> Iterator[tuple[Any, 
         "--std=c++17",
         "--ptxas-options=-v",
         "--device-as-default-execution-space",
+        "--diag-suppress=177",  # of variables that a kernel has no use for
     ]
-    text = unit(source, wide).encode()
-    error, program = nvrtc.nvrtcCreateProgram(text, b"graphc.cu", 0, [], [])
+    text = unit(source, wide)
+    error, program = nvrtc.nvrtcCreateProgram(text.encode(), b"graphc.cu", 0, [], [])
     _check(nvrtc, error)
     try:
         (error,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
@@ -107,7 +109,7 @@ def _program(source: str, architecture: str, wide: bool) -> Iterator[tuple[Any, 
         if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             log = _text(nvrtc, program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
             raise InternalError(
-                f"generated CUDA code does not compile:\n{log}\n{_numbered(source)}"
+                f"generated CUDA code does not compile:\n{log}\n{_around_errors(text, log)}"
             )
         yield nvrtc, program
     finally:
@@ -128,5 +130,9 @@ def _check(nvrtc: Any, error: Any) -> None:
         raise InternalError(f"the CUDA compiler failed: {error.name}")
 
 
-def _numbered(source: str) -> str:
-    return "\n".join(f"{k:4} {line}" for k, line in enumerate(source.splitlines(), 1))
+def _around_errors(text: str, log: str) -> str:
+    """The lines of `text` that errors are on, with those around them, numbered."""
+    wrong = {int(number) for number in re.findall(r"\((\d+)\): error", log)}
+    near = {k for number in wrong for k in range(number - AROUND, number + AROUND + 1)}
+    lines = enumerate(text.splitlines(), 1)
+    return "\n".join(f"{k:5} {line}" for k, line in lines if k in near)

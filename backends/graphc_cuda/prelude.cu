@@ -1,4 +1,8 @@
 // What every kernel may use. Written for this project; needs no header.
+typedef unsigned char byte;
+typedef long long i64;
+typedef unsigned long long u64;
+#pragma nv_diag_suppress 177  // not every kernel asks which block or which step it is in
 struct bf16 { unsigned short bits; };
 
 template <class T> __device__ inline T infinity_();
@@ -18,8 +22,8 @@ __device__ inline double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 // Floats to integers: towards zero, the nearest there is, 0 for nan.
 __device__ inline int to_i32(float x) { return x != x ? 0 : __float2int_rz(x); }
 __device__ inline int to_i32(double x) { return x != x ? 0 : __double2int_rz(x); }
-__device__ inline long long to_i64(float x) { return x != x ? 0 : __float2ll_rz(x); }
-__device__ inline long long to_i64(double x) { return x != x ? 0 : __double2ll_rz(x); }
+__device__ inline i64 to_i64(float x) { return x != x ? 0 : __float2ll_rz(x); }
+__device__ inline i64 to_i64(double x) { return x != x ? 0 : __double2ll_rz(x); }
 
 __device__ inline float widened(bf16 x) { return __uint_as_float(unsigned(x.bits) << 16); }
 __device__ inline bf16 rounded(float x) {

@@ -13,11 +13,11 @@ REGISTER = {
     DType.f32: "float",
     DType.f64: "double",
     DType.i32: "int",
-    DType.i64: "long long",
+    DType.i64: "i64",
     DType.bool: "bool",
     DType.bf16: "bf16",
 }
-MEMORY = REGISTER | {DType.bool: "unsigned char"}
+MEMORY = REGISTER | {DType.bool: "byte"}
 
 _SIGNS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "less_equal": "<=",
@@ -70,10 +70,10 @@ def call(function: str, arguments: list[str], operand: DType, dtype: DType) -> s
     if function == "logical_not":
         return f"(!{arguments[0]})"
     if function == "shift_right":
-        unsigned = "unsigned long long" if dtype is DType.i64 else "unsigned"
+        unsigned = "u64" if dtype is DType.i64 else "unsigned"
         return f"{REGISTER[dtype]}({unsigned}({arguments[0]}) >> {arguments[1]})"
     if function == "shift_left":
-        unsigned = "unsigned long long" if dtype is DType.i64 else "unsigned"
+        unsigned = "u64" if dtype is DType.i64 else "unsigned"
         return f"{REGISTER[dtype]}({unsigned}({arguments[0]}) << {arguments[1]})"
     if function in _SIGNS:
         return f"({arguments[0]} {_SIGNS[function]} {arguments[1]})"

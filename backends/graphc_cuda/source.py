@@ -211,14 +211,15 @@ class _Source(Values):
         self.touched.written |= written
         self.in_threads = True
         name = s.variable.name
-        limits = [self.index(i) for i in s.high[1:]]
+        own = index(s.variable)
+        limits = [self.above_zero(limit - own) for limit in s.high[1:]]
         if s.high[0].constant < self.launch.threads:
-            limits.insert(0, str(s.high[0].constant))
+            limits.insert(0, self.above_zero(s.high[0] - own))
         self.line("{")
         self.indent += "    "
         self.line(f"const index {name} = threadIdx.x;")
         if limits:
-            self.line(f"if ({' && '.join(f'{name} < {limit}' for limit in limits)}) {{")
+            self.line(f"if ({' && '.join(limits)}) {{")
             self._inside(s.body)
             self.line("}")
         else:
@@ -333,7 +334,7 @@ class _Source(Values):
             lane, type = self.lane, MEMORY[buffer.dtype]
             spread = texts * lane.count if len(texts) == 1 else texts
             start = self.index(self.offset(buffer, indices).without(lane.variable))
-            values = ", ".join(f"{type}({t})" if type == "unsigned char" else t for t in spread)
+            values = ", ".join(f"{type}({t})" if type == "byte" else t for t in spread)
             self.line(f"store<{type}, {lane.count}>({buffer.name} + {start}, {{{{{values}}}}});")
             return
         if self.lane is None or not any(self.lane.variable in i.variables for i in indices):
