@@ -20,7 +20,9 @@ from graphc.ops.op import family_of
 from graphc.ops.views import relayout
 from graphc.passes.base import Pass
 
-CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
+CONVOLUTIONS = (
+    "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_weight_grad_pieces"
+)  # fmt: skip
 FOLLOWING = ("elementwise", "reduction", "view")
 
 

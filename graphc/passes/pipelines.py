@@ -20,6 +20,7 @@ from graphc.passes.pack_parameters import PackParameters
 from graphc.passes.pad_windows import PadWindows
 from graphc.passes.pool_first import PoolFirst
 from graphc.passes.simplify import Simplify
+from graphc.passes.split_reductions import SplitReductions
 from graphc.passes.winograd import Winograd
 
 SMALL = Pipeline((
@@ -51,6 +52,7 @@ DEVICE = Pipeline((
     Decompose(),  # as above
     Simplify(),
     PoolFirst(),
+    SplitReductions(),  # before layouts, which partial sums have as well
     ChannelsLast(),  # before fusion: copies become parts of the kernels beside them
     SeparateOutputs(),
     Fuse(),
