@@ -44,9 +44,7 @@ class NarrowImages(Pass):
                     new |= _rewritten(node, results, narrow, new)
                 else:
                     new[node] = remake(node, tuple(new[i] for i in node.inputs))
-        return Graph(
-            graph.name, graph.inputs, [new[o] for o in graph.outputs], graph.donations
-        )
+        return Graph(graph.name, graph.inputs, [new[o] for o in graph.outputs], graph.donations)
 
 
 def _narrowed(graph: Graph) -> set[Node]:
@@ -90,9 +88,7 @@ def _rewritten(
         for k, o in enumerate(body.outputs)
     ]
     distinct = list(dict.fromkeys(values))
-    kernel = fused(
-        Graph(body.name, list(stand_ins.values()), distinct), *(new[s] for s in sources)
-    )
+    kernel = fused(Graph(body.name, list(stand_ins.values()), distinct), *(new[s] for s in sources))
     found = {node: kernel}
     for k, result in written.items():
         place = distinct.index(values[k])

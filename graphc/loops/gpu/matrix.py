@@ -111,9 +111,7 @@ def _narrow(factor: Factor) -> Factor:
 
 
 class _Builder:
-    def __init__(
-        self, matrices: Matrices, gpu: GPU, tile: Tile, instruction: Instruction
-    ) -> None:
+    def __init__(self, matrices: Matrices, gpu: GPU, tile: Tile, instruction: Instruction) -> None:
         self.matrices, self.tile, self.instruction = matrices, tile, instruction
         self.definition = matrices.spanned.definition
         self.thread = Variable(THREAD, tile.threads)
@@ -125,9 +123,7 @@ class _Builder:
         self.blocks = times(times(counts[0], counts[1]), counts[2])
         self.block = grid(self.blocks)
         spans = (matrices.groups, left.spans, right.spans)
-        group, self.row, self.column = places_of(
-            self.block, list(zip(spans, counts, strict=True))
-        )
+        group, self.row, self.column = places_of(self.block, list(zip(spans, counts, strict=True)))
         self.groups = taken_apart(group, matrices.groups)
         self.left = self._staging("left", left, down)
         self.right = self._staging("right", right, across)
