@@ -11,6 +11,8 @@
                | CopyAsync(target, .., source)  neighbours move to a shared array meanwhile
                | LoadFragment(target, source)   a piece of a matrix, spread over a warp's threads
                | Multiply(target, left, right)  such pieces, by tensor cores
+               | CopyTile(target, source, ..)   a box of memory moves to a shared array meanwhile
+               | MultiplyShared(target, ..)     matrices in shared arrays, by tensor cores
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
                | Position(index)
                | Lanes(combine, buffer, indices)   all lanes of a vector made one number
@@ -308,7 +310,8 @@ class Prefetch:
 class CopyAsync:
     """target[indices + k] = source + k for k < lanes: neighbours go from memory to a shared array
     while the thread goes on; zeros, if a bound of the read does not hold. It stands in the load
-    of a `Pipeline`, which knows when they are there. lanes * itemsize is 4, 8 or 16, and both sides are aligned so.
+    of a `Pipeline`, which knows when they are there. lanes * itemsize is 4, 8 or 16, and both sides
+    are aligned so.
     """
 
     target: Buffer
@@ -331,6 +334,39 @@ class Pipeline:
     stages: int
     load: tuple[Statement, ...]
     use: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class CopyTile:
+    """The tensor copy engine brings a box of memory into a shared array, while all threads go on:
+    target[indices, box] = source[coordinates + box], zeros outside. It stands in the load of a
+    `Pipeline`. map: one of `graphc.loops.gpu.tensor_maps`, which says what the coordinates are.
+    """
+
+    target: Buffer
+    indices: tuple[Index, ...]
+    source: Buffer
+    map: Any
+    coordinates: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class MultiplyShared:
+    """Stands between thread loops: for each group of 4 warps target += left @ right, in f32, both
+    read from shared memory.
+
+    The places are those of the element at (`row`, `column`) of an operand, for the group of warps
+    that the variable `warpgroup` numbers. target: a fragment for each 8 columns,
+    [thread, .., columns / 8, 4].
+    """
+
+    instruction: str
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    left: Buffer
+    left_place: tuple[Index, ...]
+    right: Buffer
+    right_place: tuple[Index, ...]
 
 
 @dataclass(frozen=True)
@@ -379,6 +415,8 @@ Statement = (
     | Pipeline
     | LoadFragment
     | Multiply
+    | CopyTile
+    | MultiplyShared
 )
 
 

@@ -10,6 +10,7 @@ from graphc.loops.language import (
     Accumulate,
     Allocate,
     CopyAsync,
+    CopyTile,
     Expression,
     For,
     Kernel,
@@ -17,6 +18,7 @@ from graphc.loops.language import (
     Literal,
     LoadFragment,
     Multiply,
+    MultiplyShared,
     Pipeline,
     Position,
     Prefetch,
@@ -79,6 +81,14 @@ def _statement(s: Statement, indent: str) -> list[str]:
         lines = [f"{indent}pipeline {s.variable} in 0..{s.extent}, {s.stages} stages:"]
         lines += [f"{indent}  load:", *_statements(s.load, indent + "    ")]
         return [*lines, f"{indent}  use:", *_statements(s.use, indent + "    ")]
+    if isinstance(s, CopyTile):
+        box = " x ".join(map(str, s.map.box))
+        source = _place(s.source.name, s.coordinates)
+        return [f"{indent}copy {box}: {_place(s.target.name, s.indices)} <- {source}"]
+    if isinstance(s, MultiplyShared):
+        target = _place(s.target.name, s.target_indices)
+        left, right = _place(s.left.name, s.left_place), _place(s.right.name, s.right_place)
+        return [f"{indent}{target} += {left} @ {right}    # {s.instruction}"]
     if isinstance(s, LoadFragment):
         source = _place(s.source.name, s.place)
         return [f"{indent}load {_place(s.target.name, s.target_indices)} <- {source}"]

@@ -13,24 +13,36 @@ from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 from graphc.loops.gpu.device import WARP
-from graphc.loops.gpu.fragments import COLUMN, INSTRUCTIONS, ROW, WARP_NUMBER, Fragment
+from graphc.loops.gpu.fragments import (
+    COLUMN,
+    INSTRUCTIONS,
+    ROW,
+    TARGET,
+    WARP_NUMBER,
+    WARPGROUP,
+    WARPGROUP_THREADS,
+    Fragment,
+    WarpgroupInstruction,
+)
 from graphc.loops.gpu.launch import launch_of
 from graphc.loops.language import (
+    STAGE,
     Accumulate,
     Allocate,
     Buffer,
     CopyAsync,
+    CopyTile,
     Expression,
     For,
     Kernel,
     LoadFragment,
     Multiply,
+    MultiplyShared,
     Pipeline,
     Read,
     Scalar,
     Statement,
     Store,
-    STAGE,
     Stride,
     loop,
 )
@@ -82,8 +94,12 @@ class _Writer:
             return (loop(Variable("once", 1), 1, "serial", self.accumulate(s)),)
         if isinstance(s, CopyAsync):
             return self.copy(s)
+        if isinstance(s, CopyTile):
+            return (self.copy_tile(s),)
         if isinstance(s, LoadFragment):
             return self.load(s)
+        if isinstance(s, MultiplyShared):
+            return (self.multiply_shared(s),)
         if isinstance(s, Multiply):
             return self.multiply(s)
         if isinstance(s, Pipeline):
@@ -110,6 +126,49 @@ class _Writer:
             to = (*s.indices[:-1], s.indices[-1] + k)
             copies.append(Store(target, to, replace(source, indices=at)))
         return tuple(copies)
+
+    def copy_tile(self, s: CopyTile) -> Statement:
+        """Element by element, as the map says."""
+        extents = [extent for extent in s.map.box if extent > 1]
+        box = [Variable(f"box{k}", extent) for k, extent in enumerate(extents)]
+        inside = tuple(map(index, box))
+        element = s.map.element(s.source, s.coordinates, inside)
+        body: Statement = Store(self.buffer(s.target), (*s.indices, *inside), element)
+        for variable, extent in reversed(list(zip(box, extents, strict=True))):
+            body = loop(variable, extent, "serial", body)
+        return body
+
+    def multiply_shared(self, s: MultiplyShared) -> Statement:
+        """The product written out, for each group of warps that the target has room for."""
+        instruction = WarpgroupInstruction.named(s.instruction)
+        m, n, k = (
+            Variable("down", instruction.m),
+            Variable("across", instruction.n),
+            Variable("summed", instruction.k),
+        )
+        lane, element = TARGET.holder(index(m) % TARGET.rows, index(n) % TARGET.columns)
+        warp = index(WARPGROUP) * (WARPGROUP_THREADS // WARP) + index(m) // TARGET.rows
+        held = (warp * WARP + lane, *s.target_indices, index(n) // TARGET.columns, element)
+        total = Read(self.buffer(s.target), held)
+        places = (
+            (s.left, s.left_place, {ROW: index(m), COLUMN: index(k)}),
+            (s.right, s.right_place, {ROW: index(k), COLUMN: index(n)}),
+        )
+        factors = tuple(
+            Read(self.buffer(buffer), tuple(i.substitute(at) for i in place))
+            for buffer, place, at in places
+        )
+        wide = tuple(
+            f if f.dtype is DType.f32 else Scalar("cast", (f,), DType.f32) for f in factors
+        )
+        body: Statement = Store(
+            total.buffer, total.indices, Scalar("fma", (*wide, total), DType.f32)
+        )
+        for variable, extent in ((k, instruction.k), (n, instruction.n), (m, instruction.m)):
+            body = loop(variable, extent, "serial", body)
+        threads = s.target.shape[0]
+        assert isinstance(threads, int)
+        return loop(WARPGROUP, threads // WARPGROUP_THREADS, "serial", body)
 
     def load(self, s: LoadFragment) -> tuple[Statement, ...]:
         """Every number goes to the thread that is to hold it."""

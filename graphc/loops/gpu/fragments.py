@@ -8,11 +8,14 @@ which loads, epilogues and the emulation are made.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 
 WARP_NUMBER = Variable("warp")
+WARPGROUP = Variable("warpgroup")
+WARPGROUP_THREADS = 128
 ROW = Variable("row")
 COLUMN = Variable("column")
 
@@ -83,16 +86,44 @@ class Instruction:
         return self.left.columns
 
 
-_TARGET = Fragment(16, 8, 4, 2)
+TARGET = Fragment(16, 8, 4, 2)
 TF32 = Instruction(
     "m16n8k8.tf32", DType.f32,
-    Fragment(16, 8, 4, 1), Fragment(8, 8, 2, 1, by_columns=True), _TARGET,
+    Fragment(16, 8, 4, 1), Fragment(8, 8, 2, 1, by_columns=True), TARGET,
 )  # fmt: skip
 BF16 = Instruction(
     "m16n8k16.bf16", DType.bf16,
-    Fragment(16, 16, 8, 2), Fragment(16, 8, 4, 2, by_columns=True), _TARGET,
+    Fragment(16, 16, 8, 2), Fragment(16, 8, 4, 2, by_columns=True), TARGET,
 )  # fmt: skip
 INSTRUCTIONS = {each.name: each for each in (TF32, BF16)}
+
+
+@dataclass(frozen=True)
+class WarpgroupInstruction:
+    """target [64, n] += left [64, k] @ right [k, n], by four warps, 16 rows each. operands: their
+    dtype. n: a multiple of 8 up to 256.
+    """
+
+    operands: DType
+    n: int
+    m: ClassVar[int] = 64
+
+    @property
+    def k(self) -> int:
+        """How many products are summed: 32 bytes of either operand."""
+        return 32 // self.operands.itemsize
+
+    @property
+    def name(self) -> str:
+        """As PTX has it, such as "m64n128k16.bf16"."""
+        return f"m64n{self.n}k{self.k}.{'bf16' if self.operands is DType.bf16 else 'tf32'}"
+
+    @classmethod
+    def named(cls, name: str) -> WarpgroupInstruction:
+        """The instruction of that name."""
+        shape, _, operands = name.partition(".")
+        columns = int(shape[shape.index("n") + 1 : shape.index("k")])
+        return cls(DType.bf16 if operands == "bf16" else DType.f32, columns)
 
 
 def lane_of(thread: Variable) -> Index:
