@@ -49,7 +49,9 @@ from graphc.loops.language import (
 
 THREADS = 256
 WINDOW = 64  # numbers that one thread combines alone
-SHARE = 8  # numbers that each of several threads combines at least
+SHARE = 2  # steps that each of several threads makes at least
+FEWEST = 2  # neighbouring threads that together read 32 bytes
+BLOCKS = 2  # for each multiprocessor, to keep it busy
 STEP = Variable("step")
 
 
@@ -88,28 +90,32 @@ def reduction(spanned: Spanned, gpu: GPU) -> tuple[tuple[Statement, ...], str]:
 
 
 def choose(spanned: Spanned, gpu: GPU) -> Shape:
-    """One thread a result for windows, and where results alone fill the device."""
+    """One thread a result for windows, and where results alone keep the device busy; else as many
+    threads a result as it takes.
+    """
     definition, kept, reduced = spanned.definition, spanned.kept, spanned.reduced
     assert definition.term is not None
+    numbers = usual_count(reduced)
+    if numbers <= WINDOW and not any(s.samples for s in reduced):
+        return Shape(THREADS, 1, result_lanes(definition.outputs, kept), False)
     access = longest_read(definition.term)
     widest = max((r.dtype.itemsize for r in reads(definition.term)), default=4)
-    along = bool(reduced) and access.step(reduced[-1].variable) == 1
-    numbers = usual_count(reduced)
-    if numbers <= WINDOW:
-        lanes = result_lanes(definition.outputs, kept)
-        return Shape(THREADS, 1, lanes, False)
-    if along:
+    if access.step(reduced[-1].variable) == 1 and reduced[-1].usual > 1:
         lanes = lanes_along(reduced[-1], ACCESS // widest)
-        helpers = _power(numbers // lanes // 2, THREADS)
+        helpers = max(2, _power(numbers // lanes // SHARE, THREADS))
         return Shape(THREADS // helpers, helpers, lanes, True)
     lanes = 1
     if kept and access.step(kept[-1].variable) == 1:
         lanes = lanes_along(kept[-1], ACCESS // widest)
-    columns = _power(usual_count(kept) // lanes, 32)
-    helpers = _power(numbers // SHARE, THREADS // columns)
-    while helpers > 1 and usual_count(kept) // lanes * helpers >= 4 * gpu.multiprocessors * 2048:
-        helpers //= 2
-    return Shape(max(columns, THREADS // helpers if helpers == 1 else columns), helpers, lanes, False)
+    units = usual_count(kept) // lanes
+    results, helpers = THREADS, 1
+    while (
+        units // results < BLOCKS * gpu.multiprocessors
+        and results > FEWEST
+        and numbers // (2 * helpers) >= SHARE
+    ):
+        results, helpers = results // 2, helpers * 2
+    return Shape(results, helpers, lanes, False)
 
 
 def _power(number: int, most: int) -> int:
