@@ -52,7 +52,7 @@ def literal(value: float | int | bool, dtype: DType) -> str:
     number = dtype.numpy.type(value)
     if not math.isfinite(number):
         text = "nan_" if math.isnan(number) else "infinity_"
-        return f"{'-' if number < 0 else ''}{text}<{REGISTER[dtype]}>()"
+        return f"{'-' if float(number) < 0 else ''}{text}<{REGISTER[dtype]}>()"
     text = repr(float(number)) if dtype is DType.f64 else str(np.float32(number))
     text = text if any(c in text for c in ".e") else f"{text}.0"
     return f"{text}f" if dtype is DType.f32 else text

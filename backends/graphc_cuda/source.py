@@ -6,7 +6,7 @@ where one of them writes shared memory that the other touches, and only there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -91,7 +91,8 @@ class _Source(Values):
         for buffer, start in self.launch.shared:
             type = MEMORY[buffer.dtype]
             head.append(
-                f"    {type}* const {buffer.name} = reinterpret_cast<{type}*>(shared_memory + {start});"
+                f"    {type}* const {buffer.name} = "
+                f"reinterpret_cast<{type}*>(shared_memory + {start});"
             )
         if self.fragments:
             self.line("const index warp = threadIdx.x / 32, lane = threadIdx.x % 32;")
@@ -402,4 +403,3 @@ def _shared_touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str], se
         elif isinstance(s, CopyAsync):
             copied.add(s.target.name)
     return read, written, copied
-

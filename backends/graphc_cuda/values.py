@@ -190,9 +190,9 @@ class Values:
         if len(inside) == 1 and self.neighbours(e.buffer, e.indices):
             assert self.lane is not None
             lane = self.lane
-            type = f"Lanes<{MEMORY[e.buffer.dtype]}, {lane.count}>"
+            each = f"<{MEMORY[e.buffer.dtype]}, {lane.count}>"
             start = self.offset(e.buffer, e.indices).without(lane.variable)
-            text = f"load<{MEMORY[e.buffer.dtype]}, {lane.count}>({e.buffer.name} + {self.index(start)})"
+            type, text = f"Lanes{each}", f"load{each}({e.buffer.name} + {self.index(start)})"
             name = self.name("r")
             guard = "" if inside[0] == "true" else f"{inside[0]} ? "
             self.line(f"const {type} {name} = {guard}{text}{f' : {type}{{}}' if guard else ''};")

@@ -47,7 +47,7 @@ def conv2d_weight_grad_pieces(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Node:
-    """[K,C,pieces,R,S]: `conv2d_weight_grad` of each of `pieces` equal parts of the output's rows."""
+    """[K,C,pieces,R,S]: `conv2d_weight_grad` of each of `pieces` equal parts of the rows."""
     whole = conv2d_weight_grad(
         x, g, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups
     )

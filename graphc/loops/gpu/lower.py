@@ -45,7 +45,7 @@ def _scheduled(
         return (), "nothing to compute"
     loops = spanned(definition)
     if definition.term is None:
-        return pointwise(loops)
+        return pointwise(loops, gpu)
     product_of = matrices(loops)
     if product_of is not None:
         instruction = instruction_for(product_of, precision)

@@ -18,11 +18,11 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 from graphc.loops.gpu.device import GPU, WARP
 from graphc.loops.gpu.fragments import BF16, COLUMN, ROW, TF32, WARP_NUMBER, Instruction, lane_of
-from graphc.loops.gpu.places import THREAD, count, grid, taken_apart, where, with_lane
+from graphc.loops.gpu.places import THREAD, count, grid, own_array, taken_apart, where, with_lane
 from graphc.loops.gpu.pointwise import LANE, in_lanes
 from graphc.loops.gpu.product import times
 from graphc.loops.gpu.reduction import finish
-from graphc.loops.gpu.tiling import Factor, Matrices, Staging, Steps, own_array, places_of
+from graphc.loops.gpu.tiling import Factor, Matrices, Staging, Steps, places_of
 from graphc.loops.language import (
     STAGE,
     Allocate,

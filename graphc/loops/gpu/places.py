@@ -1,7 +1,7 @@
 """Axes in the order in which they lie in memory, as few as possible, and flat numbers taken apart
 into them.
 
-    images whose channels lie innermost:   n, y, x, c   ->  one span of 64 * 56 * 56 numbers a sample
+    images with channels innermost:   n, y, x, c   ->  one span of 64 * 56 * 56 numbers a sample
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from graphc.ir.index import Index, Variable, index
+from graphc.ir.types import DType
 from graphc.loops.axes import expressions, offsets, replaced
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
 from graphc.loops.language import (
@@ -22,6 +24,8 @@ from graphc.loops.language import (
     Read,
     Scalar,
     Statement,
+    Stride,
+    loop,
     parts,
     reads,
 )
@@ -226,7 +230,24 @@ def where(limits: Sequence[Index], body: tuple[Statement, ...]) -> tuple[Stateme
     return (For(ONCE, (Index(),), (index(1), *needed), "unroll", body),)
 
 
+def unrolled(body: Any, *variables: Variable) -> For:
+    """Loops over `variables`, the first outermost, whose turns are all written out."""
+    for variable in reversed(variables):
+        assert variable.extent is not None
+        body = loop(variable, variable.extent, "unroll", body)
+    assert isinstance(body, For)
+    return body
+
+
 def lanes_along(span: Span, most: int) -> int:
     """How many neighbours one access can move: a power of two up to `most` that fills the span."""
     return math.gcd(span.extent, most)
 
+
+def own_array(name: str, dtype: DType, shape: tuple[int, ...], shared: bool = False) -> Buffer:
+    """A row-major array of a kernel's own."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(Stride(step))
+        step *= extent
+    return Buffer(name, dtype, shape, tuple(reversed(strides)), local=True, shared=shared)

@@ -6,7 +6,8 @@ that lie apart, so that a warp reads neighbouring banks.
 
 The tile is the one with the least cost: the products of the blocks that a multiprocessor gets
 (whole tiles, also where the matrix ends), by the share of its arithmetic that a thread's tile lets
-through, and less if these blocks have too few threads between them to keep it busy.
+through, and less if these blocks have too few threads between them to keep it busy; and what is
+brought to shared memory, of which a number takes as long as `LOAD` products.
 """
 
 from __future__ import annotations
@@ -15,10 +16,19 @@ from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable, index
 from graphc.loops.gpu.device import ACCESS, GPU
-from graphc.loops.gpu.places import THREAD, count, grid, taken_apart, where, with_lane
+from graphc.loops.gpu.places import (
+    THREAD,
+    count,
+    grid,
+    own_array,
+    taken_apart,
+    unrolled,
+    where,
+    with_lane,
+)
 from graphc.loops.gpu.pointwise import LANE, in_lanes
 from graphc.loops.gpu.reduction import finish
-from graphc.loops.gpu.tiling import Matrices, Staging, Steps, own_array, places_of
+from graphc.loops.gpu.tiling import Matrices, Staging, Steps, places_of
 from graphc.loops.language import (
     STAGE,
     Accumulate,
@@ -41,6 +51,7 @@ SHARES = {(8, 8): 0.9, (8, 4): 0.75, (4, 4): 0.55}
 SIZES = ((128, 128), (128, 64), (64, 128), (64, 64), (128, 32), (32, 128), (64, 32), (32, 64),
          (32, 32), (64, 16), (16, 64))  # fmt: skip
 THREADS = (32, 64, 128, 256)
+LOAD = 20  # a multiprocessor does 128 products a cycle, and gets 24 bytes from the second cache
 ENOUGH_THREADS = 256  # of a multiprocessor, for their latencies to hide behind each other
 
 
@@ -87,7 +98,8 @@ def choose(matrices: Matrices, gpu: GPU) -> Tile:
         each = -(-blocks // gpu.multiprocessors)
         busy = min(1.0, each * tile.threads / ENOUGH_THREADS)
         share = SHARES[tile.own_rows, tile.own_columns]
-        return each * tile.rows * tile.columns / (share * busy)
+        products = tile.rows * tile.columns / (share * busy)
+        return each * (products + LOAD * (tile.rows + tile.columns))
 
     fitting = [t for t in TILES if not wide or t.own_rows * t.own_columns <= 16]
     return min(fitting, key=cost)
@@ -105,9 +117,7 @@ class _Builder:
         self.blocks = times(times(counts[0], counts[1]), counts[2])
         self.block = grid(self.blocks)
         spans = (matrices.groups, left.spans, right.spans)
-        group, self.row, self.column = places_of(
-            self.block, list(zip(spans, counts, strict=True))
-        )
+        group, self.row, self.column = places_of(self.block, list(zip(spans, counts, strict=True)))
         self.groups = taken_apart(group, matrices.groups)
         common = (tile.threads, matrices.dtype, True, self.group, STAGES, self.groups)
         self.left = Staging("left", left, steps, tile.rows, *common)
@@ -155,7 +165,7 @@ class _Builder:
         zero = Literal(0.0, self.matrices.dtype)
         i, j = Variable("i", self.tile.own_rows), Variable("j", self.tile.own_columns)
         store = Store(self.total, (index(self.thread), index(i), index(j)), zero)
-        return loop(i, self.tile.own_rows, "unroll", loop(j, self.tile.own_columns, "unroll", store))
+        return unrolled(store, i, j)
 
     def _multiplied(self) -> tuple[Statement, ...]:
         """The products of a step."""
@@ -168,14 +178,12 @@ class _Builder:
         )
         value = Scalar("mul", factors, self.matrices.dtype)
         products = in_lanes(self.group, (Accumulate(self.total, held, "fma", value),))
-        inner = loop(i, tile.own_rows, "unroll", loop(j, tile.own_columns // self.group, "unroll", products))
         body = (
             self._fetched(self.down, self.left.array, k, self._thread_row),
             self._fetched(self.across, self.right.array, k, self._thread_column),
-            inner,
+            unrolled(products, i, j),
         )
-        every: tuple[Statement, ...] = (loop(k, DEPTH, "unroll", body),)
-        return (Allocate(self.down, (Allocate(self.across, every),)),)
+        return (Allocate(self.down, (Allocate(self.across, (unrolled(body, k),)),)),)
 
     def _fetched(self, to: Buffer, array: Buffer, k: Variable, number: Index) -> Statement:
         """A thread's numbers of one line, from shared memory."""
@@ -184,8 +192,9 @@ class _Builder:
         part = Variable("part", own // self.group)
         extent = self.tile.rows if to is self.down else self.tile.columns
         at = self._apart(extent, own, index(part), number) + index(LANE)
-        store = Store(to, (index(part) * self.group + index(LANE),), Read(array, (index(STAGE), index(k), at)))
-        return loop(part, own // self.group, "unroll", in_lanes(self.group, (store,)))
+        value = Read(array, (index(STAGE), index(k), at))
+        store = Store(to, (index(part) * self.group + index(LANE),), value)
+        return unrolled(in_lanes(self.group, (store,)), part)
 
     def _apart(self, extent: int, own: int, part: Index, number: Index) -> Index:
         """Where a thread's group of neighbours number `part` begins in a tile."""
@@ -216,13 +225,8 @@ class _Builder:
             place |= taken_apart(column, columns)
             left.append(count(columns) - column)
             total = Read(self.total, (*held, index(across) * group + index(j)))
-            body = (
-                loop(j, group, "unroll", where(left, finish(self.definition, place, total))),
-            )
-        for variable in (across, i, down):
-            assert variable.extent is not None
-            body = (loop(variable, variable.extent, "unroll", body),)
-        return body
+            body = (unrolled(where(left, finish(self.definition, place, total)), j),)
+        return (unrolled(body, down, i, across),)
 
 
 def times(x: Index, y: Index) -> Index:

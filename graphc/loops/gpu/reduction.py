@@ -18,13 +18,13 @@ from graphc.loops.definition import ACCUMULATOR, Definition, identity
 from graphc.loops.gpu.device import ACCESS, GPU
 from graphc.loops.gpu.places import (
     THREAD,
-    Span,
     Spanned,
     blocks_for,
     count,
     grid,
     lanes_along,
     longest_read,
+    own_array,
     taken_apart,
     usual_count,
     where,
@@ -41,7 +41,6 @@ from graphc.loops.language import (
     Scalar,
     Statement,
     Store,
-    Stride,
     loop,
     reads,
     substitute,
@@ -155,8 +154,7 @@ def finish(
 ) -> tuple[Statement, ...]:
     """Every result of one point, whose accumulated value is `total`."""
     found = []
-    for s in stores(definition.outputs, dict(place)):
-        assert isinstance(s, Store)
+    for s in stores(definition.outputs, place):
         found.append(Store(s.buffer, s.indices, with_accumulator(s.value, total)))
     return tuple(found)
 
@@ -173,7 +171,7 @@ class _Builder:
         # The lane under way, among a thread's totals and among its results.
         self.lane = (index(LANE) if shape.lanes > 1 else Index(),)
         self.result_lane = index(LANE) if shape.result_lanes > 1 else Index()
-        self.partial = _array(
+        self.partial = own_array(
             "partial", self.dtype, (shape.helpers, shape.results * shape.result_lanes), shared=True
         )
 
@@ -237,7 +235,7 @@ class _Builder:
         `helpers`-th group of numbers.
         """
         shape = self.shape
-        total = _array("total", self.dtype, (shape.lanes,))
+        total = own_array("total", self.dtype, (shape.lanes,))
         zero = Literal(identity(self.combine, self.dtype), self.dtype)
         assert self.definition.term is not None
         deep = self._alone_loops() if shape.helpers > 1 else len(self.reduced)
@@ -268,7 +266,8 @@ class _Builder:
 
     def _tree(self) -> list[Statement]:
         """Half of the helpers take over what the other half found, until one is left."""
-        shape, statements = self.shape, []
+        shape = self.shape
+        statements: list[Statement] = []
         half = shape.helpers // 2
         while half:
             thread = Variable(THREAD, half * shape.results)
@@ -293,12 +292,3 @@ class _Builder:
     def _combined(self, x: Expression, y: Expression) -> Expression:
         function = {"sum": "add", "fma": "add"}.get(self.combine, self.combine)
         return Scalar(function, (x, y), self.dtype)
-
-
-def _array(name: str, dtype: object, shape: tuple[int, ...], shared: bool = False) -> Buffer:
-    """A row-major array of a kernel's own."""
-    strides, step = [], 1
-    for extent in reversed(shape):
-        strides.append(Stride(step))
-        step *= extent
-    return Buffer(name, dtype, shape, tuple(reversed(strides)), local=True, shared=shared)  # type: ignore[arg-type]

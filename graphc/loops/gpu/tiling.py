@@ -26,6 +26,7 @@ from graphc.loops.gpu.places import (
     blocks_for,
     count,
     longest_read,
+    own_array,
     taken_apart,
     usual_count,
     where,
@@ -41,7 +42,6 @@ from graphc.loops.language import (
     Scalar,
     Statement,
     Store,
-    Stride,
     loop,
     parts,
     substitute,
@@ -312,15 +312,6 @@ class Staging:
         return alone and rest % lanes == Index()
 
 
-def own_array(name: str, dtype: DType, shape: tuple[int, ...], shared: bool = False) -> Buffer:
-    """A row-major array of a kernel's own."""
-    strides, step = [], 1
-    for extent in reversed(shape):
-        strides.append(Stride(step))
-        step *= extent
-    return Buffer(name, dtype, shape, tuple(reversed(strides)), local=True, shared=shared)
-
-
 def _as(value: Expression, dtype: DType) -> Expression:
     return value if value.dtype is dtype else Scalar("cast", (value,), dtype)
 
@@ -345,9 +336,7 @@ def bounded(value: Expression, bounds: Sequence[Bound]) -> Expression:
     if isinstance(inside, Read):
         return inside
     zero = Literal(0.0 if inside.dtype.is_float else 0, inside.dtype)
-    return Scalar(
-        "select", (Scalar("within", (), DType.bool, needed), inside, zero), inside.dtype
-    )
+    return Scalar("select", (Scalar("within", (), DType.bool, needed), inside, zero), inside.dtype)
 
 
 def _certain(bound: Bound) -> bool:
