@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from graphc.runtime.backend import BUILT_IN
 BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
 
-BUILT_IN["emulated"] = "emulated:EmulatedBackend"
-sys.path.append(str(Path(__file__).parent / "backends" / "cuda"))
+if "emulated" in BACKENDS:
+    BUILT_IN["emulated"] = "tests.backends.cuda.emulated:EmulatedBackend"
 
 # Nothing is kept from one run of the tests to the next, nor in the user's own cache.
 os.environ["GRAPHC_CACHE"] = "off"

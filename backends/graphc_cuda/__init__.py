@@ -60,18 +60,25 @@ class CUDABackend(Backend):
                 found[id(call.kernel)] = _source(call.kernel, forms)
         return tuple(found[id(call.kernel)] for call in program.calls)
 
+    def missing(self) -> str | None:
+        try:
+            self.device()
+        except GraphcError as error:
+            return error.what
+        return None
+
     def describe(self) -> dict[str, Any]:
-        """As of every backend. Raises GraphcError if there is no device."""
-        facts = self.device().facts
-        return {
-            **{name: _version(name) for name in WHEELS},
-            "driver": facts.driver,
-            "device": facts.name,
-            "architecture": facts.gpu.architecture,
-            "multiprocessors": facts.gpu.multiprocessors,
-            "memory": f"{facts.memory_bytes / 1e9:.0f} GB",
-            "cache": str(object_cache() or "off"),
-        }
+        found: dict[str, Any] = {name: _version(name) for name in WHEELS}
+        if self.missing() is None:
+            facts = self.device().facts
+            found |= {
+                "device": facts.name,
+                "driver": facts.driver,
+                "architecture": facts.gpu.architecture,
+                "multiprocessors": facts.gpu.multiprocessors,
+                "memory": f"{facts.memory_bytes / 1e9:.0f} GB",
+            }
+        return found | {"cache": str(object_cache() or "off")}
 
 
 def _source(kernel: Kernel, forms: Sequence[str]) -> KernelSource:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -42,8 +43,7 @@ class Facts:
 class Device(ABC):
     """A graphics processor.
 
-    workspace, resident: what all graphs that run on it share. lost: whether it failed so that all
-    its memory is gone.
+    resident: the arrays that live on it. lost: whether it failed so that all its memory is gone.
     """
 
     facts: Facts
@@ -52,12 +52,21 @@ class Device(ABC):
 
     def __init__(self) -> None:
         self.lost = False
-        self.workspace = Workspace(self)
         self.resident = Resident(self)
         self.process = os.getpid()
         self.lock = threading.RLock()
         # What finalisers, which run in any thread at any time, leave to be done.
         self.unused: deque[Callable[[], object]] = deque()
+        self._workspace: weakref.ref[Workspace] | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """What all graphs that are ready to run on the device share; it goes with the last."""
+        found = None if self._workspace is None else self._workspace()
+        if found is None:
+            found = Workspace(self)
+            self._workspace = weakref.ref(found)
+        return found
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -161,18 +170,18 @@ class Device(ABC):
 
     # -- what can go wrong ------------------------------------------------------------------------
 
-    def out_of_memory(self, size: int, free: int) -> GraphcError:
-        """The error for `size` bytes that cannot be had."""
-        return GraphcError(
+    def refuse(self, size: int, free: int) -> NoReturn:
+        """Raises the error for `size` bytes that cannot be had."""
+        raise GraphcError(
             f"{self.facts.name} has no {size:,} bytes left: {free:,} of "
             f"{self.facts.memory_bytes:,} are free",
             remedy="use smaller batches, or end what else uses the device",
         )
 
-    def failed(self, problem: str) -> GraphcError:
-        """The error for a device that failed; notes that its memory is gone."""
+    def give_up(self, problem: str) -> NoReturn:
+        """Raises the error for a device that failed; notes that its memory is gone."""
         self.lost = True
-        return GraphcError(
+        raise GraphcError(
             f"the CUDA device failed: {problem}",
             remedy="its memory is lost; parameters are as the host last saw them (fit looks at "
             "each epoch's beginning): save them, then go on, in a new process if this repeats",

@@ -58,12 +58,15 @@ class Owned:
 
 
 class DriverDevice(Device):
-    """The first device that the driver has (CUDA_VISIBLE_DEVICES says which that is)."""
+    """The first device that the driver has (CUDA_VISIBLE_DEVICES says which that is).
 
-    def __init__(self) -> None:
+    cuda: NVIDIA's bindings of the driver.
+    """
+
+    def __init__(self, cuda: Any) -> None:
         super().__init__()
         self.recording = False
-        self.cuda = _bindings()
+        self.cuda = cuda
         self.handle = self._first()
         self.facts = self._facts()
         self.context = self._do("cuDevicePrimaryCtxRetain", self.handle)
@@ -149,7 +152,7 @@ class DriverDevice(Device):
         problem = f"{function}: {self._words(error)}"
         if error == self.cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             _, free, _ = self.cuda.cuMemGetInfo()
-            raise self.out_of_memory(size, free)
+            self.refuse(size, free)
         if error.name in NOT_LOADED:
             raise GraphcError(
                 f"the driver of {self.facts.name}, for CUDA {self.facts.driver}, does not load "
@@ -159,7 +162,7 @@ class DriverDevice(Device):
             )
         if error.name in WRONGLY_ASKED:
             raise InternalError(problem)
-        raise self.failed(problem)
+        self.give_up(problem)
 
     def _words(self, error: Any) -> str:
         """An error code with what the driver says of it."""
@@ -291,5 +294,5 @@ def opened() -> Device:
             lost, _device = _device, None
             lost.reset()
         if _device is None:
-            _device = DriverDevice()
+            _device = DriverDevice(_bindings())
         return _device

@@ -67,7 +67,7 @@ def _measured(variant: Variant, ready: Prepared) -> Times:
     with device.entered():
         turn = ready.turns[ready.steps % len(ready.turns)]
         turn.settle()
-        workspace = device.workspace.address(ready.bytes)
+        workspace = variant.workspace.address(ready.bytes)
         table = list(variant.addresses(ready, turn, turn.kept, workspace))
         copies = _copies_of_written(variant, ready, table)
         events = [device.event() for _ in range(len(calls) + 1)]

@@ -20,7 +20,7 @@ from graphc.runtime.program import inner_batches
 from graphc_cuda.device import Device
 from graphc_cuda.device_memory import Memory
 from graphc_cuda.explain import profile
-from graphc_cuda.variant import Prepared, Turn, Variant
+from graphc_cuda.variant import TURNS, Prepared, Turn, Variant
 
 Array = np.ndarray[Any, Any]
 NAME = "any"  # of the one variant: a device runs all batches alike
@@ -28,6 +28,8 @@ NAME = "any"  # of the one variant: a device runs all batches alike
 
 class CUDARunner(Runner):
     """A graph on a device. opened: gives the device, another one if the first was lost."""
+
+    ahead = TURNS - 1
 
     def __init__(self, graph: Graph, precision: str, opened: Callable[[], Device]) -> None:
         self.graph = graph
@@ -105,7 +107,7 @@ class CUDARunner(Runner):
             turn.settle()
             arrays = [self._in_front(k, array) for k, array in enumerate(inputs)]
             turn.kept = _kept(variant, ready, arrays, token)
-            workspace = device.workspace.address(ready.bytes)
+            workspace = variant.workspace.address(ready.bytes)
             variant.record(ready, turn, variant.addresses(ready, turn, turn.kept, workspace))
             _feed(device, ready, turn, arrays)
             device.replay(turn.recording)

@@ -118,6 +118,7 @@ class Variant:
     def __init__(self, graph: Graph, pipeline: Pipeline, device: Device, precision: str) -> None:
         self.graph, self.pipeline, self.device = graph, pipeline, device
         self.precision = precision
+        self.workspace = device.workspace
         make = partial(lower, gpu=device.facts.gpu, precision=precision)
         self.announcement = f"compiling {graph.name}"
         with Announcement(self.announcement) as line:
@@ -133,6 +134,10 @@ class Variant:
         self.modules: dict[bool, Module] = {}
         self.functions: dict[bool, list[tuple[Any, Launch]]] = {}
         self.prepared: dict[int, Prepared] = {}
+
+    def is_wide(self, n: int) -> bool:
+        """Whether indices of 32 bits are too short for batches of n."""
+        return any(s.type.count(n) > LARGEST_NARROW for s in self.program.slots)
 
     def load(self, wide: bool) -> Module:
         """The code with indices of 64 bits, or of 32, loaded."""
@@ -167,7 +172,7 @@ class Variant:
 
     def _prepare(self, n: int) -> Prepared:
         program = self.program
-        wide = any(s.type.count(n) > LARGEST_NARROW for s in program.slots)
+        wide = self.is_wide(n)
         self.load(wide)
         memory = program.plan(n)
         places = {program.slots[s]: offset for s, offset in memory.offsets.items()}

@@ -28,7 +28,11 @@ BUILT_IN = {
 
 
 class Runner(ABC):
-    """A graph made ready to run."""
+    """A graph made ready to run. ahead: how many runs it is worth to begin before the results of
+    an earlier one are read.
+    """
+
+    ahead: ClassVar[int] = 0
 
     @abstractmethod
     def run(self, inputs: Sequence[Array], n: int, token: object = None) -> list[Array]:
@@ -145,6 +149,10 @@ class Backend(ABC):
     def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
         """`sources` for checked forms; to be written by every backend that has any."""
         raise InternalError(f"the backend {self.name!r} has forms of code and shows none")
+
+    def missing(self) -> str | None:
+        """What this machine lacks to run graphs, in words; None if nothing."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """What it generates code with and for, as plain data: versions, processor, vectors."""

@@ -3,7 +3,8 @@
 It keeps what a real one would demand: memory is poisoned when it is allocated, and stands between
 guards that nothing may touch; copies and launches fall inside of one allocation; code is loaded
 before it runs; a recording is what was launched, with the addresses of then. Registered as the
-backend "emulated", so that every test that takes a backend runs on it.
+backend "emulated" where GRAPHC_TEST_BACKENDS names it, so that every test that takes a backend runs
+on it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
-from graphc.base.errors import GraphcError
 from graphc.loops.gpu.device import GPU
 from graphc.loops.gpu.emulate import Emulated, emulate
 from graphc.loops.gpu.launch import Launch
@@ -64,10 +65,10 @@ class EmulatedDevice(Device):
         assert self.inside, f"{name} outside of entered()"
         self.calls.append(name)
         if self.lost:
-            raise self.failed("it is lost")
+            self.give_up("it is lost")
         if self.fails == name:
             self.fails = ""
-            raise self.failed(f"{name} was told to fail")
+            self.give_up(f"{name} was told to fail")
 
     # -- memory -----------------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class EmulatedDevice(Device):
         assert size > 0 and self.record is None
         free = self.facts.memory_bytes - self.used
         if size > free:
-            raise self.out_of_memory(size, free)
+            self.refuse(size, free)
         raw = np.full(size + 2 * GUARD + ALIGNMENT, UNTOUCHED, np.uint8)
         address = raw.ctypes.data + GUARD
         address += -address % ALIGNMENT
@@ -194,21 +195,25 @@ class _Function:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.emulated: Emulated = emulate(kernel)
-        self.step: Step | None = None
+        self.step: Step | None = None  # compiled when it first runs
 
     def run(self, addresses: tuple[int, ...], n: int) -> None:
         """All blocks, one after the other."""
         kernel = self.emulated.kernel
         if self.step is None:
             call = Call(kernel, tuple(range(len(kernel.buffers))), 0)
-            text = step_module((call,), llvm.get_process_triple())
-            self.step = Step(machine_code(text))
+            self.step = _compiled(step_module((call,), llvm.get_process_triple()))
         scratch = [
             np.full(int(np.prod(b.shape)) * b.dtype.itemsize, POISON, np.uint8)  # type: ignore[arg-type]
             for b in self.emulated.scratch
         ]
         table = np.array([*addresses, *(s.ctypes.data for s in scratch)], np.int64)
         self.step.run(table.ctypes.data, n, 1)
+
+
+@cache
+def _compiled(text: str) -> Step:
+    return Step(machine_code(text))
 
 
 def _raw(array: Array) -> Array:
@@ -230,8 +235,3 @@ class EmulatedBackend(CUDABackend):
             type(self)._device = EmulatedDevice()
         assert self._device is not None
         return self._device
-
-
-def out_of_memory(error: GraphcError) -> bool:
-    """Whether an error is about memory."""
-    return "bytes left" in error.what
