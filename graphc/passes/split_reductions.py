@@ -20,9 +20,9 @@ from graphc.ops.weight_pieces import conv2d_weight_grad_pieces
 from graphc.passes.base import Pass
 
 REDUCTIONS = ("sum", "max", "min")
-USUAL_BATCH = 32
+USUAL_BATCH = 64
 MANY = 1 << 14  # numbers for one result that are too many for one block of threads
-ENOUGH = 1 << 15  # results that keep a device busy
+ENOUGH = 1 << 12  # results that keep a device busy, with several threads for each
 LEAST = 32  # numbers of a partial result
 TILE = 64  # rows and columns of a small tile of a product of matrices
 ENOUGH_TILES = 256

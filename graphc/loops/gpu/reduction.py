@@ -49,7 +49,7 @@ from graphc.loops.language import (
 THREADS = 256
 WINDOW = 64  # numbers that one thread combines alone
 SHARE = 2  # steps that each of several threads makes at least
-FEWEST = 2  # neighbouring threads that together read 32 bytes
+LINE, SECTOR = 8, 2  # neighbouring threads that read 128 bytes, and 32
 BLOCKS = 2  # for each multiprocessor, to keep it busy
 STEP = Variable("step")
 
@@ -108,13 +108,19 @@ def choose(spanned: Spanned, gpu: GPU) -> Shape:
         lanes = lanes_along(kept[-1], ACCESS // widest)
     units = usual_count(kept) // lanes
     results, helpers = THREADS, 1
-    while (
-        units // results < BLOCKS * gpu.multiprocessors
-        and results > FEWEST
-        and numbers // (2 * helpers) >= SHARE
-    ):
+    while numbers // (2 * helpers) >= SHARE and _idle(units, results, gpu):
         results, helpers = results // 2, helpers * 2
     return Shape(results, helpers, lanes, False)
+
+
+def _idle(units: int, results: int, gpu: GPU) -> bool:
+    """Whether blocks of so many results leave multiprocessors without work. Blocks read at least
+    whole lines of memory if that is only half of them, and at least whole sectors of lines.
+    """
+    blocks = units // results
+    if results > LINE:
+        return blocks < BLOCKS * gpu.multiprocessors
+    return results > SECTOR and blocks < gpu.multiprocessors // 2
 
 
 def _power(number: int, most: int) -> int:
