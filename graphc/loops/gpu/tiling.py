@@ -19,6 +19,7 @@ from functools import cached_property
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
+from graphc.loops.definition import Definition
 from graphc.loops.gpu.device import ACCESS
 from graphc.loops.gpu.places import (
     Span,
@@ -28,6 +29,7 @@ from graphc.loops.gpu.places import (
     longest_read,
     own_array,
     taken_apart,
+    unrolled,
     usual_count,
     where,
 )
@@ -48,6 +50,7 @@ from graphc.loops.language import (
 )
 from graphc.ops.op import Bound
 
+MOST_CHUNKS = 16  # moves to shared memory whose places a thread keeps
 LEAST = 8  # rows, columns and numbers to sum that make a product of matrices
 
 
@@ -77,6 +80,11 @@ class Matrices:
     left: Factor
     right: Factor
     summed: tuple[Span, ...]
+
+    @property
+    def definition(self) -> Definition:
+        """What is computed."""
+        return self.spanned.definition
 
     @property
     def dtype(self) -> DType:
@@ -137,7 +145,9 @@ def _variables(expression: Expression) -> frozenset[Variable]:
     return frozenset(found)
 
 
-def places_of(block: Variable, counts: Sequence[tuple[tuple[Span, ...], Index]]) -> list[Index]:
+def places_of(
+    block: Variable | Index, counts: Sequence[tuple[tuple[Span, ...], Index]]
+) -> list[Index]:
     """The number along each of `counts` of block number `block`: the last is the fastest, but
     what depends on the batch is the slowest.
     """
@@ -259,8 +269,12 @@ class Staging:
     def load(self, thread: Variable, tile: Index, step: Index, stage: Index) -> Statement:
         """The thread's share of the piece of a tile and a step."""
         chunks = -(-self.extent * self.steps.depth // (self.lanes * self.threads))
-        chunk = Variable("chunk", chunks)
-        flat = index(chunk) * self.threads + index(thread)
+        # Places of many chunks would take all registers if every turn were written out.
+        together = chunks if chunks <= MOST_CHUNKS else MOST_CHUNKS
+        turns = -(-chunks // together)
+        rounds = Variable("round", turns)
+        chunk = Variable("chunk", together)
+        flat = (index(rounds) * together + index(chunk)) * self.threads + index(thread)
         if self.along_summed:
             line = self.steps.depth // self.lanes
             own, inside = flat // line, flat % line * self.lanes
@@ -282,7 +296,8 @@ class Staging:
             body = (Store(self.array, self._target(own, inside, stage), value),)
             body = in_lanes(self.lanes, body)
         left = self.extent * self.steps.depth // self.lanes - flat
-        return loop(chunk, chunks, "unroll", where([left], body))
+        moved = unrolled(where([left], body), chunk)
+        return moved if turns == 1 else loop(rounds, turns, "serial", moved)
 
     def _source(
         self, tile: Index, own: Index, step: Index, inside: Index, lane: Index
