@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from graphc.runtime.backend import BUILT_IN
+from graphc_cuda import CUDABackend
 
 BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
 
+CUDABackend.precisions = ("f32", "tf32", "bf16")  # what the oracle compares with
 if "emulated" in BACKENDS:
     BUILT_IN["emulated"] = "tests.backends.cuda.emulated:EmulatedBackend"
 

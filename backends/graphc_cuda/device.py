@@ -80,9 +80,13 @@ class Device(ABC):
                 f"({os.getpid()}) was forked: CUDA does not survive that",
                 remedy='start processes with multiprocessing.get_context("spawn")',
             )
-        with self.lock, self._current():
-            self.collect()
-            yield
+        with self.lock:
+            self._enter()
+            try:
+                self.collect()
+                yield
+            finally:
+                self._leave()
 
     def collect(self) -> None:
         """Frees what nothing uses any more."""
@@ -92,8 +96,12 @@ class Device(ABC):
             self.unused.popleft()()
 
     @abstractmethod
-    def _current(self) -> Any:
-        """A context manager: the device is that of the calling thread."""
+    def _enter(self) -> None:
+        """Makes the device that of the calling thread."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Makes what was the thread's device before its device again."""
 
     # -- memory -----------------------------------------------------------------------------------
 

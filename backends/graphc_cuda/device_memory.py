@@ -62,20 +62,29 @@ class Held:
 
 
 class Resident(Keeper):
-    """Arrays of the host that live on the device until somebody looks into them."""
+    """Arrays of the host that live on the device until somebody looks into them.
+
+    version: changes whenever one comes or goes.
+    """
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self.version = 0
         self._held: dict[int, Held] = {}
 
     def take(self, arrays: Iterable[Array]) -> None:
+        self.version += 1
         for array in arrays:
             held = self._held.get(id(array))
             if held is None:
                 self._held[id(array)] = Held()
-                weakref.finalize(array, self._held.pop, id(array), None)
+                weakref.finalize(array, self._forget, id(array))
             elif not held.lent:
                 held.lent, held.current = True, False
+
+    def _forget(self, key: int) -> None:
+        self.version += 1
+        self._held.pop(key, None)
 
     def lent(self, array: Array) -> Held | None:
         """What is known of an array that was taken and not given back."""
@@ -93,6 +102,7 @@ class Resident(Keeper):
 
     def give_back(self, arrays: Iterable[Array]) -> None:
         """As a Keeper does. Of a device that was lost, arrays keep what they held before."""
+        self.version += 1
         if self.device.lost:
             self._held.clear()
             return

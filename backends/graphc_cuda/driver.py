@@ -9,8 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -70,8 +69,8 @@ class DriverDevice(Device):
         self.handle = self._first()
         self.facts = self._facts()
         self.context = self._do("cuDevicePrimaryCtxRetain", self.handle)
-        with self._current():
-            flags = self.cuda.CUstream_flags.CU_STREAM_NON_BLOCKING
+        flags = self.cuda.CUstream_flags.CU_STREAM_NON_BLOCKING
+        with self.entered():
             self.streams = {
                 name: self._do("cuStreamCreate", flags) for name in (self.steps, self.copies)
             }
@@ -127,15 +126,13 @@ class DriverDevice(Device):
         attribute = getattr(self.cuda.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
         return int(self._do("cuDeviceGetAttribute", attribute, self.handle))
 
-    @contextmanager
-    def _current(self) -> Iterator[None]:
+    def _enter(self) -> None:
         self._do("cuCtxPushCurrent", self.context)
-        try:
-            yield
-        finally:
-            error, _ = self.cuda.cuCtxPopCurrent()
-            if not self.lost:
-                self._check("cuCtxPopCurrent", error)
+
+    def _leave(self) -> None:
+        error, _ = self.cuda.cuCtxPopCurrent()
+        if not self.lost:  # else there is something more important to say
+            self._check("cuCtxPopCurrent", error)
 
     # -- calls ------------------------------------------------------------------------------------
 
@@ -213,6 +210,7 @@ class DriverDevice(Device):
             handle = self._do("cuModuleGetFunction", loaded.handle, name.encode())
             limit = self.cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             self._do("cuFuncSetAttribute", handle, limit, launch.shared_bytes)
+            self._do("cuFuncLoad", handle)  # now: it cannot be loaded while a step is recorded
             functions[name] = Owned(handle, loaded)
         return functions
 

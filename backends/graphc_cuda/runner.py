@@ -105,25 +105,62 @@ class CUDARunner(Runner):
             ready = variant.prepare(n)
             turn = ready.turn()
             turn.settle()
-            arrays = [self._in_front(k, array) for k, array in enumerate(inputs)]
-            turn.kept = _kept(variant, ready, arrays, token)
             workspace = variant.workspace.address(ready.bytes)
-            variant.record(ready, turn, variant.addresses(ready, turn, turn.kept, workspace))
-            _feed(device, ready, turn, arrays)
+            kept = [id(inputs[place]) for place in variant.kept]
+            bound = workspace, device.resident.version, kept
+            again = turn.bound == bound
+            if not again:
+                turn.kept = self._kept(variant, ready, inputs, token)
+                variant.record(ready, turn, variant.addresses(ready, turn, turn.kept, workspace))
+            self._feed(device, turn, inputs)
+            given = {output: inputs[source] for output, source in self.graph.donations}
+            results = turn.reader = Results(device, turn, given, self.turned_outputs)
             device.replay(turn.recording)
             device.mark(turn.over, device.steps)
-            self._write_back(device, turn, inputs)
-            given = {output: inputs[source] for output, source in self.graph.donations}
-            results = turn.reader = Results(device, ready, turn, given, self.turned_outputs)
+            if not again:
+                copied = self._write_back(device, turn, inputs)
+                turn.bound = None if copied or ready.own else bound
         return results
+
+    def _kept(
+        self, variant: Variant, ready: Prepared, inputs: Sequence[Array], token: object
+    ) -> dict[int, Memory]:
+        """The inputs that are no data, by place: where they live, or a copy."""
+        device = variant.device
+        found: dict[int, Memory] = {}
+        known = token is not None and token == ready.token
+        for place in variant.kept:
+            array = inputs[place]
+            held = device.resident.lent(array)
+            if held is not None:
+                found[place] = device.resident.memory(held, array)
+                continue
+            new = place not in ready.own
+            if new:
+                ready.own[place] = Memory(device, array.nbytes)
+            if new or not known:
+                turned = self._in_front(place, array)
+                device.copy_in(ready.own[place].address, turned, device.steps)
+            found[place] = ready.own[place]
+        ready.token = token
+        return found
+
+    def _feed(self, device: Device, turn: Turn, inputs: Sequence[Array]) -> None:
+        """Copies the data to the device, beside the step that is still running."""
+        for place, staged in turn.given.items():
+            staged[...] = self._in_front(place, inputs[place])
+        if turn.given:
+            device.copy_in(turn.inputs.address, turn.staged, device.copies)
+            device.mark(turn.fed, device.copies)
+            device.hold(device.steps, turn.fed)
 
     def _in_front(self, place: int, array: Array) -> Array:
         """An input with its batch in front, where the device has it."""
         axis = self.turned_inputs.get(place)
         return array if axis is None else np.ascontiguousarray(np.moveaxis(array, axis, 0))
 
-    def _write_back(self, device: Device, turn: Turn, inputs: Sequence[Array]) -> None:
-        """What overwrites inputs reaches those that nobody keeps on the device."""
+    def _write_back(self, device: Device, turn: Turn, inputs: Sequence[Array]) -> bool:
+        """What overwrites inputs reaches those that do not live on the device; whether any is."""
         copied = []
         for _, source in self.graph.donations:
             held = device.resident.lent(inputs[source])
@@ -138,6 +175,7 @@ class CUDARunner(Runner):
         for source, turned in copied:
             if source in self.turned_inputs:
                 inputs[source][...] = np.moveaxis(turned, 0, self.turned_inputs[source])
+        return bool(copied)
 
     # -- what it says of itself -------------------------------------------------------------------
 
@@ -171,12 +209,11 @@ class Results:
     def __init__(
         self,
         device: Device,
-        ready: Prepared,
         turn: Turn,
         given: dict[int, Array],
         axes: dict[int, int],
     ) -> None:
-        self.device, self.ready, self.turn = device, ready, turn
+        self.device, self.turn = device, turn
         self.given, self.axes = given, axes
         self.arrays: list[Array] | None = None
 
@@ -192,43 +229,8 @@ class Results:
     def _copied(self) -> list[Array]:
         """The outputs in arrays of their own; those that are written over inputs are these."""
         found = dict(self.given)
-        for part in self.ready.outputs:
-            array, axis = part.of(self.turn.results), self.axes.get(part.number)
+        for number, array in self.turn.results.items():
+            axis = self.axes.get(number)
             turned = array if axis is None else np.moveaxis(array, 0, axis)
-            found[part.number] = np.array(turned, order="C")
+            found[number] = np.array(turned, order="C")
         return [found[k] for k in range(len(found))]
-
-
-def _kept(
-    variant: Variant, ready: Prepared, arrays: Sequence[Array], token: object
-) -> dict[int, Memory]:
-    """The inputs that are no data, by place: where they live, or a copy."""
-    device = variant.device
-    found: dict[int, Memory] = {}
-    known = token is not None and token == ready.token
-    for place, array in enumerate(arrays):
-        if variant.data[place]:
-            continue
-        held = device.resident.lent(array)
-        if held is not None:
-            found[place] = device.resident.memory(held, array)
-            continue
-        new = place not in ready.own
-        if new:
-            ready.own[place] = Memory(device, array.nbytes)
-        if new or not known:
-            device.copy_in(ready.own[place].address, array, device.steps)
-        found[place] = ready.own[place]
-    ready.token = token
-    return found
-
-
-def _feed(device: Device, ready: Prepared, turn: Turn, arrays: Sequence[Array]) -> None:
-    """Copies the data to the device, beside the step that is still running."""
-    if not ready.inputs:
-        return
-    for part in ready.inputs:
-        part.of(turn.given)[...] = arrays[part.number]
-    device.copy_in(turn.inputs.address, turn.given, device.copies)
-    device.mark(turn.fed, device.copies)
-    device.hold(device.steps, turn.fed)

@@ -8,6 +8,7 @@ outputs is in one workspace, which steps use one after the other.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,35 +48,47 @@ class Part:
 
     def of(self, memory: Array) -> Array:
         """The array, in a copy of that piece of memory, u8[bytes]."""
-        size = int(np.prod(self.shape)) * self.dtype.itemsize
+        size = math.prod(self.shape) * self.dtype.itemsize
         return memory[self.offset : self.offset + size].view(self.dtype).reshape(self.shape)
 
 
-def parts_of(types: Sequence[tuple[int, TensorType]], n: int) -> tuple[tuple[Part, ...], int]:
-    """Tensors (each with its number) side by side for batch size n, and the bytes of all. The batch
-    is in front.
-    """
-    found, size = [], 0
-    for number, type in types:
-        shape, axis = type.concrete(n), type.batch_axis or 0
-        shape = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
-        found.append(Part(number, size, shape, type.dtype.memory))
-        size += -(-buffer_bytes(type, n) // ALIGNMENT) * ALIGNMENT
-    return tuple(found), size
+@dataclass(frozen=True)
+class Side:
+    """Arrays side by side in one piece of memory: all data that goes in, or all that comes out."""
+
+    parts: tuple[Part, ...]
+    bytes: int
+
+    @staticmethod
+    def of(types: Sequence[tuple[int, TensorType]], n: int) -> Side:
+        """Tensors, each with its number, for batch size n; the batch is in front."""
+        found, size = [], 0
+        for number, type in types:
+            shape, axis = type.concrete(n), type.batch_axis or 0
+            shape = (*shape[axis : axis + 1], *shape[:axis], *shape[axis + 1 :])
+            found.append(Part(number, size, shape, type.dtype.memory))
+            size += -(-buffer_bytes(type, n) // ALIGNMENT) * ALIGNMENT
+        return Side(tuple(found), size)
 
 
 class Turn:
     """What a step that is under way has to itself.
 
-    inputs, outputs: on the device; given, results: on the host. addresses: for which `recording`
-    was made; kept: memory among them that others own. fed, over: the inputs are there, the step is
-    over. reader: takes the results that nobody has read yet.
+    inputs, outputs: on the device; staged, returned: their copies on the host, page-locked; given,
+    results: the arrays in these, by number. fed, over: the inputs are there, the step is over.
+    addresses: for which `recording` was made; kept: memory among them that others own; bound: what
+    tells that they are the right ones for the next step too. reader: takes the results that nobody
+    has read yet.
     """
 
-    def __init__(self, device: Device, input_bytes: int, output_bytes: int) -> None:
-        self.inputs, self.given = Memory(device, input_bytes), device.page_locked(input_bytes)
-        self.outputs, self.results = Memory(device, output_bytes), device.page_locked(output_bytes)
+    def __init__(self, device: Device, inputs: Side, outputs: Side) -> None:
+        self.inputs, self.staged = Memory(device, inputs.bytes), device.page_locked(inputs.bytes)
+        self.outputs = Memory(device, outputs.bytes)
+        self.returned = device.page_locked(outputs.bytes)
+        self.given = {part.number: part.of(self.staged) for part in inputs.parts}
+        self.results = {part.number: part.of(self.returned) for part in outputs.parts}
         self.fed, self.over = device.event(), device.event()
+        self.bound: object = None
         self.addresses: tuple[int, ...] = ()
         self.kept: dict[int, Memory] = {}
         self.recording: Any = None
@@ -99,8 +112,8 @@ class Prepared:
     wide: bool
     places: dict[int, int]
     bytes: int
-    inputs: tuple[Part, ...]
-    outputs: tuple[Part, ...]
+    inputs: Side
+    outputs: Side
     turns: tuple[Turn, ...]
     own: dict[int, Memory] = field(default_factory=dict)
     token: object = None
@@ -127,6 +140,7 @@ class Variant:
         self.seconds = dict(self.program.seconds)
         self.layouts = packed_layouts(self.program.graph)
         self.data = [i.attrs["kind"] == "data" for i in self.program.graph.inputs]
+        self.kept = [place for place, is_data in enumerate(self.data) if not is_data]
         distinct = {id(call.kernel): call.kernel for call in self.program.calls}
         self.kernels: tuple[Kernel, ...] = tuple(distinct.values())
         numbers = {key: k for k, key in enumerate(distinct)}
@@ -177,10 +191,10 @@ class Variant:
         memory = program.plan(n)
         places = {program.slots[s]: offset for s, offset in memory.offsets.items()}
         data = [(k, i.tensor) for k, i in enumerate(program.graph.inputs) if self.data[k]]
-        inputs, input_bytes = parts_of(data, n)
+        inputs = Side.of(data, n)
         results = [(k, program.graph.outputs[k].tensor) for _, k in program.outputs]
-        outputs, output_bytes = parts_of(results, n)
-        turns = tuple(Turn(self.device, input_bytes, output_bytes) for _ in range(TURNS))
+        outputs = Side.of(results, n)
+        turns = tuple(Turn(self.device, inputs, outputs) for _ in range(TURNS))
         return Prepared(n, wide, places, memory.bytes, inputs, outputs, turns)
 
     def addresses(
@@ -192,10 +206,10 @@ class Variant:
             table[slot] = workspace + offset
         for place, memory in kept.items():
             table[place] = memory.address
-        for part in ready.inputs:
+        for part in ready.inputs.parts:
             table[part.number] = turn.inputs.address + part.offset
         slots = {number: slot for slot, number in self.program.outputs}
-        for part in ready.outputs:
+        for part in ready.outputs.parts:
             table[slots[part.number]] = turn.outputs.address + part.offset
         return tuple(table)
 
@@ -219,7 +233,7 @@ class Variant:
         def step() -> None:
             for k in range(len(self.program.calls)):
                 self.launch(ready, k, table)
-            self.device.copy_out(turn.results, turn.outputs.address, self.device.steps)
+            self.device.copy_out(turn.returned, turn.outputs.address, self.device.steps)
 
         turn.recording = self.device.recorded(step)
         turn.addresses = table
