@@ -63,7 +63,8 @@ class Buffer:
     """Memory that holds a tensor: its axes as they are stored (`stored`), and their strides.
     Local buffers are arrays of a kernel's own. If one is allocated around thread loops, its first
     axis is the thread, and each has its own part in registers; unless it is `shared`: then all
-    threads of a block see all of it.
+    threads of a block see all of it. swizzled: its innermost axis is a line of 128 bytes, and in
+    each eight lines pieces of 16 bytes have traded places; indices speak of it as if they had not.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Buffer:
     local: bool = False
     batch_last: bool = False
     shared: bool = False
+    swizzled: bool = False
 
     def offset(self, indices: tuple[Index, ...]) -> tuple[Index, Index]:
         """(fixed, padded): the element at `indices` is fixed + padded * P elements from the
@@ -338,9 +340,10 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class CopyTile:
-    """The tensor copy engine brings a box of memory into a shared array, while all threads go on:
-    target[indices, box] = source[coordinates + box], zeros outside. It stands in the load of a
-    `Pipeline`. map: one of `graphc.loops.gpu.tensor_maps`, which says what the coordinates are.
+    """The tensor copy engine brings a box of memory into a `swizzled` shared array, while all
+    threads go on: target[indices, line, k] = element k of that line of the box of `source` at
+    `coordinates`, zeros outside. It stands in the load of a `Pipeline`, alone. map: one of
+    `graphc.loops.gpu.tensor_maps`, which says what the coordinates and lines are.
     """
 
     target: Buffer

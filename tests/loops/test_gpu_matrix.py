@@ -1,5 +1,5 @@
-"""Products by tensor cores: the same numbers as the interpreter in emulation, the instructions asked
-for in machine code.
+"""Products by tensor cores: the same numbers as the interpreter in emulation, the instructions
+asked for in machine code.
 
 The emulation multiplies tf32 without rounding; bf16 is compared with an interpreter that rounds the
 same operands. So both must agree to the rounding of sums.
@@ -16,6 +16,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.graph import Graph
+from graphc.loops.gpu.device import A100
 from graphc.ops.interpret import interpret
 from graphc_cuda.compile import compiled
 from graphc_cuda.source import kernel_source
@@ -88,7 +89,7 @@ def _inputs(graph: Graph, n: int) -> dict[str, np.ndarray]:
 
 
 def _agrees(graph: Graph, precision: str, n: int, thin: bool = False) -> None:
-    program = program_of(graph, precision=precision)
+    program = program_of(graph, A100, precision)
     by_tensor_cores = any("m16n8k" in k.schedule for k in kernels_of(program))
     assert by_tensor_cores is not thin
     inputs = _inputs(graph, n)
@@ -143,7 +144,7 @@ def test_machine_code_multiplies_by_tensor_cores_and_spills_nothing(
     op: str, precision: str, architecture: str, tmp_path: Path
 ) -> None:
     shape = Convolution(64, 128, size=(28, 28))
-    program = program_of(shape.graph(op), precision=precision)
+    program = program_of(shape.graph(op), A100, precision)
     (kernel,) = (k for k in kernels_of(program) if "m16n8k" in k.schedule)
     code = compiled(kernel_source(kernel), architecture)
     (resources,) = code.resources.values()

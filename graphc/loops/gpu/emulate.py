@@ -129,14 +129,11 @@ class _Writer:
 
     def copy_tile(self, s: CopyTile) -> Statement:
         """Element by element, as the map says."""
-        extents = [extent for extent in s.map.box if extent > 1]
-        box = [Variable(f"box{k}", extent) for k, extent in enumerate(extents)]
-        inside = tuple(map(index, box))
-        element = s.map.element(s.source, s.coordinates, inside)
-        body: Statement = Store(self.buffer(s.target), (*s.indices, *inside), element)
-        for variable, extent in reversed(list(zip(box, extents, strict=True))):
-            body = loop(variable, extent, "serial", body)
-        return body
+        line, at = Variable("line", s.map.lines), Variable("at", s.map.width)
+        element = s.map.element(s.source, s.coordinates, index(line), index(at))
+        to = (*s.indices, index(line), index(at))
+        body: Statement = Store(self.buffer(s.target), to, element)
+        return loop(line, s.map.lines, "serial", loop(at, s.map.width, "serial", body))
 
     def multiply_shared(self, s: MultiplyShared) -> Statement:
         """The product written out, for each group of warps that the target has room for."""

@@ -7,6 +7,7 @@ from graphc.loops.axes import cut
 from graphc.loops.cost import flops_of
 from graphc.loops.definition import Definition, body_of, define
 from graphc.loops.gpu.device import GPU
+from graphc.loops.gpu.hopper import hopper
 from graphc.loops.gpu.matrix import instruction_for, matrix
 from graphc.loops.gpu.places import spanned
 from graphc.loops.gpu.pointwise import pointwise
@@ -50,6 +51,7 @@ def _scheduled(
     if product_of is not None:
         instruction = instruction_for(product_of, precision)
         if instruction is not None:
-            return matrix(product_of, gpu, instruction)
+            boxed = hopper(product_of, gpu, instruction.operands)
+            return boxed or matrix(product_of, gpu, instruction)
         return product(product_of, gpu)
     return reduction(loops, gpu)

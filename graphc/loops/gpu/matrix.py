@@ -12,13 +12,23 @@ share of its arithmetic that a warp's tile lets through.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 from graphc.loops.gpu.device import GPU, WARP
 from graphc.loops.gpu.fragments import BF16, COLUMN, ROW, TF32, WARP_NUMBER, Instruction, lane_of
-from graphc.loops.gpu.places import THREAD, count, grid, own_array, taken_apart, where, with_lane
+from graphc.loops.gpu.places import (
+    THREAD,
+    count,
+    grid,
+    own_array,
+    taken_apart,
+    unrolled,
+    where,
+    with_lane,
+)
 from graphc.loops.gpu.pointwise import LANE, in_lanes
 from graphc.loops.gpu.product import times
 from graphc.loops.gpu.reduction import finish
@@ -26,6 +36,7 @@ from graphc.loops.gpu.tiling import Factor, Matrices, Staging, Steps, places_of
 from graphc.loops.language import (
     STAGE,
     Allocate,
+    Buffer,
     Literal,
     LoadFragment,
     Multiply,
@@ -73,7 +84,7 @@ def instruction_for(matrices: Matrices, precision: str) -> Instruction | None:
     if matrices.dtype is not DType.f32:
         return None
     factors = (matrices.left, matrices.right)
-    if all(_narrow(f).value.dtype is DType.bf16 for f in factors):
+    if all(narrow(f).value.dtype is DType.bf16 for f in factors):
         return BF16
     return TF32 if precision != "f32" else None
 
@@ -101,24 +112,23 @@ def choose(matrices: Matrices, gpu: GPU) -> Tile:
     return min(TILES, key=cost)
 
 
-def _narrow(factor: Factor) -> Factor:
+def narrow(factor: Factor) -> Factor:
     """An operand without being widened: tensor cores do that."""
     value = factor.value
-    widened = isinstance(value, Scalar) and value.function == "cast"
-    if widened and value.arguments[0].dtype is DType.bf16:
-        return replace(factor, value=value.arguments[0])
+    if isinstance(value, Scalar) and value.function == "cast":
+        (inner,) = value.arguments
+        return replace(factor, value=inner) if inner.dtype is DType.bf16 else factor
     return factor
 
 
 class _Builder:
     def __init__(self, matrices: Matrices, gpu: GPU, tile: Tile, instruction: Instruction) -> None:
         self.matrices, self.tile, self.instruction = matrices, tile, instruction
-        self.definition = matrices.spanned.definition
         self.thread = Variable(THREAD, tile.threads)
         self.depth = DEPTH[instruction]
         self.steps = Steps(matrices.summed, self.depth)
         down, across = tile.block
-        left, right = _narrow(matrices.left), _narrow(matrices.right)
+        left, right = narrow(matrices.left), narrow(matrices.right)
         counts = matrices.blocks(down, across)
         self.blocks = times(times(counts[0], counts[1]), counts[2])
         self.block = grid(self.blocks)
@@ -156,10 +166,7 @@ class _Builder:
     def _stages(self, gpu: GPU) -> int:
         """As many as fit twice into shared memory, so that two blocks share a multiprocessor."""
         arrays = (replace(self.left, stages=1).array, replace(self.right, stages=1).array)
-        size = sum(
-            int(a.shape[1]) * int(a.shape[2]) * a.dtype.itemsize  # type: ignore[call-overload]
-            for a in arrays
-        )
+        size = sum(a.strides[0].fixed * a.dtype.itemsize for a in arrays)  # of a stage
         return max(2, min(MOST_STAGES, gpu.shared_bytes // 2 // size))
 
     def result(self) -> tuple[Statement, ...]:
@@ -186,18 +193,11 @@ class _Builder:
     def _threads(self, body: tuple[Statement, ...]) -> Statement:
         return loop(self.thread, self.tile.threads, "thread", body)
 
-    def _unrolled(self, body: Statement, *variables: Variable) -> Statement:
-        """Loops over `variables`, the first outermost."""
-        for variable in reversed(variables):
-            assert variable.extent is not None
-            body = loop(variable, variable.extent, "unroll", body)
-        return body
-
     def _cleared(self) -> Statement:
         i, j = Variable("i", self.down), Variable("j", self.across)
         e = Variable("e", self.instruction.target.elements)
         at = (index(self.thread), index(i), index(j), index(e))
-        return self._unrolled(Store(self.total, at, Literal(0.0, DType.f32)), i, j, e)
+        return unrolled(Store(self.total, at, Literal(0.0, DType.f32)), i, j, e)
 
     def _multiplied(self) -> Statement:
         """The products of a step."""
@@ -221,9 +221,9 @@ class _Builder:
             self.lefts, (index(i),), self.rights, (index(j),),
         )  # fmt: skip
         body = (
-            self._unrolled(load_left, i),
-            self._unrolled(load_right, j),
-            self._unrolled(multiply, i, j),
+            unrolled(load_left, i),
+            unrolled(load_right, j),
+            unrolled(multiply, i, j),
         )
         return loop(k, self.depth // each.k, "unroll", body)
 
@@ -239,30 +239,40 @@ class _Builder:
     def _finished(self) -> tuple[Statement, ...]:
         """Every result that exists, by the thread that holds it."""
         each, (rows, columns) = self.instruction, self.tile.block
-        left, right = self.matrices.left.spans, self.matrices.right.spans
         i, j = Variable("i", self.down), Variable("j", self.across)
-        half, l = Variable("half", each.target.elements // PAIR), Variable("pair", PAIR)
+        half = Variable("half", each.target.elements // PAIR)
         warp_row, warp_column = self._warp(index(self.thread) // WARP)
         down, across = each.target.place(lane_of(self.thread), index(half) * PAIR)
         row = self.row * rows + warp_row * self.tile.rows + index(i) * each.m + down
-        column = warp_column * self.tile.columns + index(j) * each.n + across
-        place = self.groups | taken_apart(row, left)
-        limits = [count(left) - row]
-        held = (index(self.thread), index(i), index(j))
-        if right[-1].extent % PAIR == 0:
-            unit = self.column * (columns // PAIR) + column // PAIR
-            place |= with_lane(taken_apart(unit, right, PAIR), right, LANE)
-            limits.append(count(right, PAIR) - unit)
-            total = Read(self.total, (*held, index(half) * PAIR + index(LANE)))
-            body = where(limits, in_lanes(PAIR, finish(self.definition, place, total)))
-        else:
-            column += self.column * columns + index(l)
-            place |= taken_apart(column, right)
-            limits.append(count(right) - column)
-            total = Read(self.total, (*held, index(half) * PAIR + index(l)))
-            inner = where(limits, finish(self.definition, place, total))
-            body = (loop(l, PAIR, "unroll", inner),)
-        for variable in (j, half, i):
-            assert variable.extent is not None
-            body = (loop(variable, variable.extent, "unroll", body),)
-        return body
+        column = self.column * columns + warp_column * self.tile.columns + index(j) * each.n
+        held = (index(self.thread), index(i), index(j), index(half) * PAIR)
+        pair = finished_pair(self.matrices, self.groups, row, column + across, self.total, held)
+        return (unrolled(pair, i, half, j),)
+
+
+def finished_pair(
+    matrices: Matrices,
+    groups: Mapping[Variable, Index],
+    row: Index,
+    column: Index,
+    totals: Buffer,
+    held: tuple[Index, ...],
+) -> tuple[Statement, ...]:
+    """Two neighbouring results, as far as they exist: those of a row at `column`, a multiple of
+    two, and behind it. totals: their sums, from `held` on.
+    """
+    left, right, definition = matrices.left.spans, matrices.right.spans, matrices.definition
+    place = {**groups, **taken_apart(row, left)}
+    limits = [count(left) - row]
+    if right[-1].extent % PAIR == 0:
+        unit = column // PAIR
+        place |= with_lane(taken_apart(unit, right, PAIR), right, LANE)
+        limits.append(count(right, PAIR) - unit)
+        total = Read(totals, (*held[:-1], held[-1] + index(LANE)))
+        return where(limits, in_lanes(PAIR, finish(definition, place, total)))
+    each = Variable("pair", PAIR)
+    column += index(each)
+    place |= taken_apart(column, right)
+    limits.append(count(right) - column)
+    total = Read(totals, (*held[:-1], held[-1] + index(each)))
+    return (unrolled(where(limits, finish(definition, place, total)), each),)

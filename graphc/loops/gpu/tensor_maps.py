@@ -2,12 +2,14 @@
 a whole box of it into shared memory.
 
 `Tiled` cuts boxes out of an array. `Image` walks over the results of a convolution and brings, for
-each, the pixel that one tap of the window reads there. Outside of the array both bring zeros. Both
-say for every element of a box where it comes from, which is what the emulation runs.
+each, the pixel that one tap of the window reads there. Outside of the array both bring zeros. A box
+arrives as lines, one behind the other, of neighbours in memory; both say for every element of a
+line where it comes from, which is what the emulation runs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +17,7 @@ from graphc.ir.index import Index
 from graphc.loops.language import Buffer, Read, Stride
 from graphc.ops.op import Bound
 
-LINE = 128  # bytes of a line in shared memory, within which sixteen bytes trade places
+LINE = 128  # bytes of a line in shared memory; sixteen of them trade places within eight lines
 
 
 @dataclass(frozen=True)
@@ -28,25 +30,45 @@ class Dimension:
     step: int
     samples: bool = False
 
+    def length(self, n: int) -> int:
+        """How long it is for batch size n."""
+        return self.extent * n if self.samples else self.extent
+
 
 @dataclass(frozen=True)
 class Tiled:
-    """Boxes of an array. dimensions: outermost first, the last with steps of 1. box: its extents.
+    """Boxes of an array. dimensions: outermost first, the last with steps of 1. box: how many
+    elements it has along each; strides: from one of them to the next, in indices.
 
     Coordinates: the index of the first element along each dimension.
     """
 
     dimensions: tuple[Dimension, ...]
     box: tuple[int, ...]
+    strides: tuple[int, ...]
 
-    def element(
-        self, buffer: Buffer, coordinates: Sequence[Index], at: Sequence[Index]
-    ) -> Read:
-        """The element of a box at `at`, one index for each extent of the box that is not 1."""
-        inside = iter(at)
+    @property
+    def lines(self) -> int:
+        """How many lines a box has."""
+        return math.prod(self.box[:-1])
+
+    @property
+    def width(self) -> int:
+        """Elements of a line."""
+        return self.box[-1]
+
+    def element(self, buffer: Buffer, coordinates: Sequence[Index], line: Index, at: Index) -> Read:
+        """Element `at` of a line of the box."""
+        inside = [at]
+        for extent in reversed(self.box[1:-1]):
+            inside.insert(0, line % extent)
+            line = line // extent
+        inside.insert(0, line)
         place, bounds = Index(), []
-        for start, dimension, extent in zip(coordinates, self.dimensions, self.box, strict=True):
-            where = start + next(inside) if extent > 1 else start
+        for start, k, stride, dimension in zip(
+            coordinates, inside, self.strides, self.dimensions, strict=True
+        ):
+            where = start + k * stride
             place += where * dimension.step
             bounds.append(_inside(where, dimension))
         return Read(flat(buffer), (place,), tuple(bounds))
@@ -54,53 +76,71 @@ class Tiled:
 
 @dataclass(frozen=True)
 class Image:
-    """What one tap of a convolution reads of an image [N, height, width, channels]: for `pixels`
-    results, one after the other in the order [N, rows, columns], `channels_read` channels each.
+    """What one tap of a convolution reads of images [N, .., channels] with one to three axes of
+    pixels: for `pixels` results, one after the other in the order of the images and then of
+    `results`, `channels` each.
 
-    Result (p, q) reads pixel (p * stride - padding + tap * dilation) of either axis. Coordinates:
-    number of the first result, tap (down, across), first channel.
+    Along each axis of pixels result p reads pixel p * stride - padding + tap. Coordinates: number
+    of the first result, tap along each axis of pixels, first channel.
     """
 
-    height: int
-    width: int
-    channels: int
-    rows: int
-    columns: int
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
+    dimensions: tuple[Dimension, ...]
+    results: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[int, ...]
     pixels: int
-    channels_read: int
+    channels: int
 
     @property
     def box(self) -> tuple[int, ...]:
         """Its extents."""
-        return (self.pixels, self.channels_read)
+        return (self.pixels, self.channels)
 
-    def element(
-        self, buffer: Buffer, coordinates: Sequence[Index], at: Sequence[Index]
-    ) -> Read:
-        """The element of a box at `at`: (result, channel)."""
-        first, down, across, channel = coordinates
-        result = first + at[0]
-        sample, inside = result // (self.rows * self.columns), result % (self.rows * self.columns)
-        taps = (down, across)
-        numbers = (inside // self.columns, inside % self.columns)
-        y, x = (
-            number * stride - padding + tap * dilation
-            for number, stride, padding, tap, dilation in zip(
-                numbers, self.stride, self.padding, taps, self.dilation, strict=True
+    @property
+    def lines(self) -> int:
+        """How many lines a box has."""
+        return self.pixels
+
+    @property
+    def width(self) -> int:
+        """Elements of a line."""
+        return self.channels
+
+    @property
+    def corners(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Along each axis of pixels, where the first tap reads for the first and the last result:
+        seen from the first and from the last pixel.
+        """
+        lower = tuple(-padding for padding in self.padding)
+        upper = tuple(
+            low + (extent - 1) * stride - (dimension.extent - 1)
+            for low, extent, stride, dimension in zip(
+                lower, self.results, self.strides, self.dimensions[1:-1], strict=True
             )
         )
-        c = channel + at[1]
-        place = ((sample * self.height + y) * self.width + x) * self.channels + c
-        bounds = (
-            Bound(sample, 0, None),
-            Bound(y, 0, self.height),
-            Bound(x, 0, self.width),
-            Bound(c, 0, self.channels),
-        )
-        return Read(flat(buffer), (place,), bounds)
+        return lower, upper
+
+    def pixel(self, result: Index) -> tuple[Index, ...]:
+        """Image, and pixel along each axis, that the first tap reads for a result."""
+        found: list[Index] = []
+        for extent, stride, padding in reversed(
+            list(zip(self.results, self.strides, self.padding, strict=True))
+        ):
+            found.insert(0, result % extent * stride - padding)
+            result = result // extent
+        return (result, *found)
+
+    def element(self, buffer: Buffer, coordinates: Sequence[Index], line: Index, at: Index) -> Read:
+        """Channel `at` of what result number `line` of the box reads."""
+        first, *taps, channel = coordinates
+        image, *pixel = self.pixel(first + line)
+        pixel = [base + tap for base, tap in zip(pixel, taps, strict=True)]
+        places = (image, *pixel, channel + at)
+        place, bounds = Index(), []
+        for where, dimension in zip(places, self.dimensions, strict=True):
+            place += where * dimension.step
+            bounds.append(_inside(where, dimension))
+        return Read(flat(buffer), (place,), tuple(bounds))
 
 
 TensorMap = Tiled | Image
