@@ -1,4 +1,4 @@
-"""Sums of many numbers to few results in two steps: what is split, how, and that it means the same."""
+"""Sums of many numbers to few results in two steps: what is split, how, that it means the same."""
 
 from __future__ import annotations
 
