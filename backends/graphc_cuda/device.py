@@ -179,9 +179,10 @@ class Device(ABC):
     # -- what can go wrong ------------------------------------------------------------------------
 
     def refuse(self, size: int, free: int) -> NoReturn:
-        """Raises the error for `size` bytes that cannot be had."""
+        """Raises the error for `size` bytes that cannot be had; 0 if it is not known how many."""
+        asked = f"{size:,} bytes" if size else "memory"
         raise GraphcError(
-            f"{self.facts.name} has no {size:,} bytes left: {free:,} of "
+            f"{self.facts.name} has no {asked} left: {free:,} of "
             f"{self.facts.memory_bytes:,} are free",
             remedy="use smaller batches, or end what else uses the device",
         )
