@@ -50,6 +50,7 @@ from graphc.loops.language import (
 )
 from graphc.ops.op import Bound
 
+FEW = 4  # numbers of a line that are moved at a time, if one by one
 MOST_CHUNKS = 16  # moves to shared memory whose places a thread keeps
 LEAST = 8  # rows, columns and numbers to sum that make a product of matrices
 
@@ -266,21 +267,34 @@ class Staging:
     def _pure(self) -> bool:
         return isinstance(self.factor.value, Read) and self.factor.value.dtype is self.dtype
 
+    @property
+    def _threads_along(self) -> int:
+        """How many threads beside each other move one line: all of it. But numbers that come one by
+        one come four at a time, so that a thread has to do with few lines and knows their places.
+        """
+        line = (self.steps.depth if self.along_summed else self.extent) // self.lanes
+        if self.along_summed and self.lanes == 1:
+            line = min(line, max(FEW, self.threads // self.extent))
+        return min(line, self.threads)
+
     def load(self, thread: Variable, tile: Index, step: Index, stage: Index) -> Statement:
         """The thread's share of the piece of a tile and a step."""
-        chunks = -(-self.extent * self.steps.depth // (self.lanes * self.threads))
+        across = self._threads_along
+        down = self.threads // across
+        line = (self.steps.depth if self.along_summed else self.extent) // self.lanes
+        lines = self.extent if self.along_summed else self.steps.depth
+        each = -(-line // across)
+        chunks = each * -(-lines // down)
         # Places of many chunks would take all registers if every turn were written out.
         together = chunks if chunks <= MOST_CHUNKS else MOST_CHUNKS
         turns = -(-chunks // together)
-        rounds = Variable("round", turns)
-        chunk = Variable("chunk", together)
-        flat = (index(rounds) * together + index(chunk)) * self.threads + index(thread)
-        if self.along_summed:
-            line = self.steps.depth // self.lanes
-            own, inside = flat // line, flat % line * self.lanes
-        else:
-            line = self.extent // self.lanes
-            own, inside = flat % line * self.lanes, flat // line
+        rounds, chunk = Variable("round", turns), Variable("chunk", together)
+        turn = index(rounds) * together + index(chunk)
+        number = turn // each * down + index(thread) // across
+        along = turn % each * across + index(thread) % across
+        limits = [lines - number, line - along]
+        along *= self.lanes
+        own, inside = (number, along) if self.along_summed else (along, number)
         body: tuple[Statement, ...]
         if self.copies:
             source = self._source(tile, own, step, inside, Index())
@@ -295,8 +309,7 @@ class Staging:
                 own += lane
             body = (Store(self.array, self._target(own, inside, stage), value),)
             body = in_lanes(self.lanes, body)
-        left = self.extent * self.steps.depth // self.lanes - flat
-        moved = unrolled(where([left], body), chunk)
+        moved = unrolled(where(limits, body), chunk)
         return moved if turns == 1 else loop(rounds, turns, "serial", moved)
 
     def _source(
