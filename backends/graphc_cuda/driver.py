@@ -18,10 +18,11 @@ import numpy as np
 
 from graphc.base.errors import GraphcError, InternalError
 from graphc.loops.gpu.device import GPU
-from graphc.loops.gpu.launch import Launch
+from graphc.loops.gpu.launch import Launch, Mapped
 from graphc_cuda.compile import compiler_version
 from graphc_cuda.device import Array, Device, Facts
 from graphc_cuda.module import Module
+from graphc_cuda.tensor_maps import encoding
 
 OLDEST = (8, 0)  # compute capability: the first with asynchronous copies and tf32
 # What the driver answers to code that is not for it, and to what only a defect of graphc can ask.
@@ -149,7 +150,7 @@ class DriverDevice(Device):
         problem = f"{function}: {self._words(error)}"
         if error == self.cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             _, free, _ = self.cuda.cuMemGetInfo()
-            self.refuse(size, free)
+            self.refuse(size, free or 0)
         if error.name in NOT_LOADED:
             raise GraphcError(
                 f"the driver of {self.facts.name}, for CUDA {self.facts.driver}, does not load "
@@ -221,12 +222,17 @@ class DriverDevice(Device):
         if not blocks:
             return
         index = ctypes.c_longlong if wide else ctypes.c_int
-        values = (*addresses, n)
-        types = (*[ctypes.c_void_p] * len(addresses), index)
+        maps = [self._tensor_map(each, addresses[each.number], n) for each in launch.maps]
+        values = (*addresses, *maps, n)
+        types = (*[ctypes.c_void_p] * len(addresses), *[None] * len(maps), index)
         self._do(
             "cuLaunchKernel", function.handle, blocks, 1, 1, launch.threads, 1, 1,
             launch.shared_bytes, self.streams[self.steps], (values, types), 0,
         )  # fmt: skip
+
+    def _tensor_map(self, mapped: Mapped, address: int, n: int) -> Any:
+        function, arguments = encoding(self.cuda, mapped, address, n)
+        return self._do(function, *arguments)
 
     def recorded(self, work: Callable[[], None]) -> Owned:
         stream = self.streams[self.steps]

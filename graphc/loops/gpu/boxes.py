@@ -142,20 +142,20 @@ class Operand:
         """The copies that bring a piece of a tile for the step under way; None if they cannot."""
         where = {**groups, **steps.start()}
         if self.along_summed:
-            first = tile * extent
-            found = self._image(first, extent, where)
-            if len(self._own_axes) == len(self.spans) == 1:
-                place = {**where, self.spans[0].variable: first}
-                found = self._tiled({self.spans[0]: extent, self.inner: self.line}, place)
+            first, (outer, *others) = tile * extent, self.spans
+            if others:
+                found = self._image(first, extent, where)
+            else:
+                place = {**where, outer.variable: first}
+                found = self._tiled({outer: extent, self.inner: self.line}, place)
             return None if found is None else self._copy(array, (), *found)
         parts = extent // self.line
         part = Variable("part", parts)
         lines = tile * parts + index(part)
         place = {**where, **taken_apart(lines, self.spans, self.line)}
         walks = {span: box for span, box in zip(steps.spans, steps.box, strict=True) if box > 1}
-        order = [a.walked for a in self.axes if a.walked in walks]
         found = self._tiled({**walks, self.inner: self.line}, place)
-        if found is None or order != list(walks):
+        if found is None:
             return None
         return loop(part, parts, "unroll", self._copy(array, (index(part),), *found))
 
@@ -164,14 +164,12 @@ class Operand:
     ) -> Statement:
         return CopyTile(array, (index(STAGE), *at), self.read.buffer, map, coordinates)
 
-    @property
-    def _own_axes(self) -> list[Axis]:
-        return [a for a in self.axes if a.walked in self.spans]
-
     def _tiled(
         self, box: Mapping[Span, int], place: Mapping[Variable, Index]
     ) -> tuple[TensorMap, tuple[Index, ...]] | None:
-        """A box that goes along some spans, from a place on."""
+        """A box that goes along some spans, in their order, from a place on."""
+        if [a.walked for a in self.axes if a.walked in box] != list(box):
+            return None
         extents = [1 if a.walked is None else box.get(a.walked, 1) for a in self.axes]
         if any(e * a.stride > MOST_BOX for e, a in zip(extents, self.axes, strict=True)):
             return None
@@ -182,29 +180,36 @@ class Operand:
     def _image(
         self, first: Index, pixels: int, place: Mapping[Variable, Index]
     ) -> tuple[TensorMap, tuple[Index, ...]] | None:
-        """The pixels that a tap reads for results in the order of this operand's spans."""
+        """The pixels that a tap reads for results in the order of this operand's spans. Along an
+        axis that none of them walks there is one result, and the tap says where.
+        """
         outer, *walks, channels = self.axes
-        spans = tuple(a.walked for a in (outer, *walks))
+        spans = tuple(a.walked for a in (outer, *walks) if a.walked is not None)
         if spans != self.spans or not walks or channels.walked != self.inner:
             return None
         if outer.at != index(self.spans[0].variable):
             return None
         own = {s.variable: Index() for s in self.spans}
         taps = [a.at.substitute(own) for a in walks]
-        lows = [tap.bounds()[0] for tap in taps]
-        padding = tuple(max(0, -low) for low in lows if low is not None)
+        ranges = [tap.bounds() for tap in taps]
+        padding = tuple(max(0, -low) for low, _ in ranges if low is not None)
         if len(padding) < len(walks):
             return None
         map = Image(
             tuple(a.dimension for a in self.axes),
-            tuple(s.extent for s in self.spans[1:]),
+            tuple(1 if a.walked is None else a.walked.extent for a in walks),
             tuple(a.stride for a in walks),
             padding,
             pixels,
             self.line,
         )
         most = CORNERS[len(walks)]
-        if not all(-most <= corner < most for side in map.corners for corner in side):
+        beside = all(-most <= corner < most for side in map.corners for corner in side)
+        near = all(
+            high is not None and high + before < 2 * most
+            for (_, high), before in zip(ranges, padding, strict=True)
+        )
+        if not (beside and near):
             return None
         taps = [tap.substitute(place) + p for tap, p in zip(taps, padding, strict=True)]
         return map, (first, *taps, channels.at.substitute(place))

@@ -42,7 +42,7 @@ class FakeDriver:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.real, name)
-        if not name.startswith("cu"):
+        if not name.startswith("cu") or isinstance(found, type):
             return found
         return lambda *arguments: self._call(name, found, arguments)
 
@@ -125,6 +125,11 @@ class FakeDriver:
         return (ctypes.addressof(memory),)
 
     _cuMemFreeHost = _destroyed
+
+    def _cuTensorMapEncodeTiled(self, *arguments: Any) -> tuple[Any]:
+        return (self.real.CUtensorMap(),)
+
+    _cuTensorMapEncodeIm2col = _cuTensorMapEncodeTiled
 
     def _cuStreamCreate(self, flags: Any) -> tuple[Any]:
         return self._made(self.real.CUstream)
