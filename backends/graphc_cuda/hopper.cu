@@ -36,6 +36,13 @@ template <int count> __device__ inline void take_registers() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
 }
 
+// Whether a thread is the one of its warp: the compiler knows that it is alone, unlike by its number.
+__device__ inline bool is_elected() {
+    unsigned chosen;
+    asm volatile("{.reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p;}" : "=r"(chosen));
+    return chosen;
+}
+
 // Boxes of memory: coordinates and taps are given innermost first.
 __device__ inline void prefetch_map(const TensorMap* map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");

@@ -91,7 +91,8 @@ class Specialised(Source):
         self.indent += "    "
         if several:
             self.line(f"leave_registers<{LOADING}>();")
-        self.line(f"if (threadIdx.x == {consumers}) {{")
+        first = f"__shfl_sync(~0u, threadIdx.x / 32, 0) == {consumers // WARP}"
+        self.line(f"if ({first} && is_elected()) {{")
         self.loading = True
         self.inside(_loads(body))
         self.loading = False
