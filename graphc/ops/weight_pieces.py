@@ -1,7 +1,8 @@
 """The gradient of a convolution's weights in pieces: a sum for each so many rows of the images.
 
 Weights are few and pixels many, so that one sum for each weight keeps few processors busy. What the
-pieces add up to is `conv2d_weight_grad`.
+pieces add up to is `conv2d_weight_grad`. A pass makes them after gradients are taken, so they have
+none themselves.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ CONV2D_WEIGHT_GRAD_PIECES: Op = Op(
     contraction=_contraction, arity=2,
     samples=(
         sample("f32[N,2,6,6]", "f32[N,3,4,4]", pieces=2, window=(3, 3), stride=(1, 1),
-               padding=(0,) * 4, dilation=(1, 1), groups=1),
+               padding=(0,) * 4, dilation=(1, 1), groups=1, differentiable=()),
         sample("f32[N,4,8,8]", "f32[N,6,4,4]", pieces=4, window=(3, 3), stride=(2, 2),
-               padding=(1, 1, 1, 1), dilation=(1, 1), groups=2),
+               padding=(1, 1, 1, 1), dilation=(1, 1), groups=2, differentiable=()),
         sample("f32[N,2,6,6]", "f32[N,3,4,4]", pieces=3, window=(3, 3), stride=(1, 1),
                padding=(0,) * 4, dilation=(1, 1), groups=1, raises="do not divide"),
     ),
