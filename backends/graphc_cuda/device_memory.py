@@ -28,6 +28,19 @@ class Memory:
         weakref.finalize(self, device.unused.append, partial(device.free, self.address))
 
 
+@dataclass(frozen=True)
+class Region:
+    """Where an array begins in some memory."""
+
+    memory: Memory
+    offset: int = 0
+
+    @property
+    def address(self) -> int:
+        """Of its first byte."""
+        return self.memory.address + self.offset
+
+
 class Workspace:
     """The arena of all steps of a device, which run one after the other; as large as the largest
     has needed. Steps that are recorded remember its address, so they compare it.

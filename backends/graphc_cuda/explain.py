@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.loops.gpu.device import GPU
 from graphc.loops.language import buffer_bytes
+from graphc.runtime.layers import parameters_behind
 from graphc.runtime.measurement import Rates, Times, profile_of
 from graphc.runtime.profile import Profile, Span
 from graphc_cuda.device import Facts
@@ -36,9 +37,13 @@ def _latest(table: dict[int, int], gpu: GPU) -> int:
     return table[max((known for known in table if known <= gpu.generation), default=min(table))]
 
 
-def profile(name: str, variant: Variant, batch: int | None = None) -> Profile | None:
+def profile(
+    name: str, variant: Variant, constants: Variant | None = None, batch: int | None = None
+) -> Profile | None:
     """What a variant does with batches of that size, by default the one that was made ready last;
     None if it has not run with it.
+
+    constants: the variant that computes what depends on parameters alone, if that is another.
     """
     prepared = variant.prepared
     ready = prepared.get(batch or next(reversed(prepared), 0))
@@ -56,6 +61,7 @@ def profile(name: str, variant: Variant, batch: int | None = None) -> Profile | 
         threads=1,
         arena_bytes=ready.bytes,
         spills=[spilled[number] for number in variant.numbers],
+        names={} if constants is None else parameters_behind(constants.program),
     )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from graphc.base.settings import BISECT
 from graphc.ir.graph import Graph
 from graphc.passes.base import Pipeline
+from graphc.passes.constants import Constants, WithoutConstants
 from graphc.passes.pipelines import device_pipelines, with_packed_parameters
 from graphc.runtime.backend import Runner
 from graphc.runtime.compilations import note_compilation
@@ -18,7 +20,7 @@ from graphc.runtime.kept import Kept
 from graphc.runtime.profile import Profile
 from graphc.runtime.program import inner_batches
 from graphc_cuda.device import Device
-from graphc_cuda.device_memory import Memory
+from graphc_cuda.device_memory import Memory, Region
 from graphc_cuda.explain import profile
 from graphc_cuda.variant import TURNS, Prepared, Turn, Variant
 
@@ -37,6 +39,10 @@ class CUDARunner(Runner):
         self.opened = opened
         self.keeps = False
         self.found: Variant | None = None
+        self.constants: Variant | None = None
+        self.constants_token: object = None  # of the call that they were computed for
+        kinds = [i.attrs["kind"] for i in graph.inputs]
+        self.fixed = [k for k, kind in enumerate(kinds) if kind != "data"]
         self.making = threading.Lock()
         self.turned_inputs = inner_batches(graph.inputs)
         self.turned_outputs = inner_batches(graph.outputs)
@@ -60,7 +66,8 @@ class CUDARunner(Runner):
 
     def _compile(self, device: Device, n: int) -> Variant:
         begin = time.perf_counter()
-        found = Variant(self.graph, self._pipeline(), device, self.precision)
+        found, self.constants = self._variants(device)
+        self.constants_token = None
         found.prepare(n)
         note_compilation(
             self.graph,
@@ -72,12 +79,27 @@ class CUDARunner(Runner):
         )
         return found
 
+    def _variants(self, device: Device) -> tuple[Variant, Variant | None]:
+        """The variant, and the one that computes what depends on parameters alone, if anything
+        does.
+        """
+        pipeline = self._pipeline()
+        # Two runs of the passes must make halves of one graph, which held back steps could undo.
+        if self.graph.donations or not self.fixed or self.turned_inputs or BISECT.text():
+            return Variant(self.graph, pipeline, device, self.precision), None
+        rest, constants = (
+            Pipeline((*pipeline.passes, step)) for step in (WithoutConstants(), Constants())
+        )
+        variant = Variant(self.graph, rest, device, self.precision)
+        if len(variant.program.graph.inputs) == len(self.graph.inputs):
+            return variant, None
+        return variant, Variant(self.graph, constants, device, self.precision, stays=True)
+
     def pack(self, on: bool) -> None:
         with self.making:
-            if on != self.keeps:
-                self.keeps = on
-                if self.found is not None and self.found.pipeline != self._pipeline():
-                    self.found = None
+            self.keeps = on
+            if self.found is not None and self.found.layouts:
+                self.found = self.constants = None
 
     def layouts(self, n: int) -> Mapping[str, str]:
         return self.variant(n).layouts
@@ -102,38 +124,72 @@ class CUDARunner(Runner):
         variant = self.variant(n)
         device = variant.device
         with device.entered():
+            constants = self._constants(inputs, token)
             ready = variant.prepare(n)
             turn = ready.turn()
             turn.settle()
-            workspace = variant.workspace.address(ready.bytes)
-            kept = [id(inputs[place]) for place in variant.kept]
-            bound = workspace, device.resident.version, kept
-            again = turn.bound == bound
-            if not again:
-                turn.kept = self._kept(variant, ready, inputs, token)
-                variant.record(ready, turn, variant.addresses(ready, turn, turn.kept, workspace))
+            again = self._bind(variant, ready, turn, inputs, token, constants)
             self._feed(device, turn, inputs)
             given = {output: inputs[source] for output, source in self.graph.donations}
             results = turn.reader = Results(device, turn, given, self.turned_outputs)
             device.replay(turn.recording)
             device.mark(turn.over, device.steps)
-            if not again:
-                copied = self._write_back(device, turn, inputs)
-                turn.bound = None if copied or ready.own else bound
+            if not again and self._write_back(device, turn, inputs):
+                turn.bound = None
         return results
+
+    def _bind(
+        self,
+        variant: Variant,
+        ready: Prepared,
+        turn: Turn,
+        inputs: Sequence[Array],
+        token: object,
+        constants: Mapping[int, Region],
+    ) -> bool:
+        """Has a turn recorded for what it reads now; whether it was so already."""
+        workspace = variant.workspace.address(ready.bytes)
+        kept = [id(inputs[place]) for place in variant.kept]
+        bound = workspace, variant.device.resident.version, kept
+        if turn.bound == bound:
+            return True
+        turn.kept = {**self._kept(variant, ready, inputs, token), **constants}
+        variant.record(ready, turn, variant.addresses(ready, turn, turn.kept, workspace))
+        turn.bound = None if ready.own else bound
+        return False
+
+    def _constants(self, inputs: Sequence[Array], token: object) -> dict[int, Region]:
+        """What depends on parameters alone, computed if that may have changed, by the place of the
+        further input of the rest that it is.
+        """
+        variant = self.constants
+        if variant is None:
+            return {}
+        fixed = [inputs[place] for place in self.fixed]
+        ready = variant.prepare(1)
+        turn = ready.turns[0]
+        if token is None or token != self.constants_token:
+            ready.turn()
+            self._bind(variant, ready, turn, fixed, token, {})
+            variant.device.replay(turn.recording)
+            self.constants_token = token
+        first = len(self.graph.inputs)
+        return {
+            first + part.number: Region(turn.outputs, part.offset) for part in ready.outputs.parts
+        }
 
     def _kept(
         self, variant: Variant, ready: Prepared, inputs: Sequence[Array], token: object
-    ) -> dict[int, Memory]:
+    ) -> dict[int, Region]:
         """The inputs that are no data, by place: where they live, or a copy."""
         device = variant.device
-        found: dict[int, Memory] = {}
+        found: dict[int, Region] = {}
         known = token is not None and token == ready.token
         for place in variant.kept:
             array = inputs[place]
             held = device.resident.lent(array)
             if held is not None:
-                found[place] = device.resident.memory(held, array)
+                found[place] = Region(device.resident.memory(held, array))
                 continue
             new = place not in ready.own
             if new:
@@ -141,7 +197,7 @@ class CUDARunner(Runner):
             if new or not known:
                 turned = self._in_front(place, array)
                 device.copy_in(ready.own[place].address, turned, device.steps)
-            found[place] = ready.own[place]
+            found[place] = Region(ready.own[place])
         ready.token = token
         return found
 
@@ -184,20 +240,28 @@ class CUDARunner(Runner):
         return "\n\n".join(texts) or "not compiled yet: run it once"
 
     def profiles(self) -> tuple[Profile, ...]:
-        found = None if self.found is None else profile(NAME, self.found)
-        return () if found is None else (found,)
+        found = []
+        if self.constants is not None:
+            found.append(profile(f"{NAME}, from parameters alone,", self.constants))
+        if self.found is not None:
+            found.append(profile(NAME, self.found, self.constants))
+        return tuple(each for each in found if each is not None)
 
     def profile(self, n: int) -> Profile | None:
-        return None if self.found is None else profile(NAME, self.found, n)
+        return None if self.found is None else profile(NAME, self.found, self.constants, n)
 
     def pipeline(self, n: int) -> Pipeline:
-        return self._pipeline()
+        return self._pipeline() if self.found is None else self.found.pipeline
 
     def report(self) -> dict[str, Any]:
-        if self.found is None:
-            return super().report()
-        planned = max((ready.bytes for ready in self.found.prepared.values()), default=0)
-        return {"phases": dict(self.found.seconds), "planned_bytes": planned}
+        phases: dict[str, float] = {}
+        planned = 0
+        for variant in filter(None, (self.found, self.constants)):
+            for phase, seconds in variant.seconds.items():
+                phases[phase] = phases.get(phase, 0.0) + seconds
+            largest = max((ready.bytes for ready in variant.prepared.values()), default=0)
+            planned = max(planned, largest)  # they share one workspace
+        return {"phases": phases, "planned_bytes": planned}
 
 
 class Results:

@@ -23,11 +23,12 @@ from graphc.loops.gpu.launch import Launch
 from graphc.loops.gpu.lower import lower
 from graphc.loops.language import Kernel, buffer_bytes
 from graphc.passes.base import Pipeline
+from graphc.passes.constants import PREFIX
 from graphc.passes.pack_parameters import packed_layouts
 from graphc.runtime.announcement import Announcement
 from graphc.runtime.program import build_program
 from graphc_cuda.device import Device
-from graphc_cuda.device_memory import Memory
+from graphc_cuda.device_memory import Memory, Region
 from graphc_cuda.module import Module
 
 Array = np.ndarray[Any, Any]
@@ -74,23 +75,25 @@ class Side:
 class Turn:
     """What a step that is under way has to itself.
 
-    inputs, outputs: on the device; staged, returned: their copies on the host, page-locked; given,
-    results: the arrays in these, by number. fed, over: the inputs are there, the step is over.
+    inputs, outputs: on the device; staged, returned: their copies on the host, page-locked (the
+    latter empty where results stay on the device); given, results: the arrays in these, by number.
+    fed, over: the inputs are there, the step is over.
     addresses: for which `recording` was made; kept: memory among them that others own; bound: what
     tells that they are the right ones for the next step too. reader: takes the results that nobody
     has read yet.
     """
 
-    def __init__(self, device: Device, inputs: Side, outputs: Side) -> None:
+    def __init__(self, device: Device, inputs: Side, outputs: Side, stays: bool) -> None:
         self.inputs, self.staged = Memory(device, inputs.bytes), device.page_locked(inputs.bytes)
         self.outputs = Memory(device, outputs.bytes)
-        self.returned = device.page_locked(outputs.bytes)
+        self.returned = device.page_locked(0 if stays else outputs.bytes)
         self.given = {part.number: part.of(self.staged) for part in inputs.parts}
-        self.results = {part.number: part.of(self.returned) for part in outputs.parts}
+        returned = () if stays else outputs.parts
+        self.results = {part.number: part.of(self.returned) for part in returned}
         self.fed, self.over = device.event(), device.event()
         self.bound: object = None
         self.addresses: tuple[int, ...] = ()
-        self.kept: dict[int, Memory] = {}
+        self.kept: dict[int, Region] = {}
         self.recording: Any = None
         self.reader: Callable[[], object] | None = None
 
@@ -126,10 +129,22 @@ class Prepared:
 
 
 class Variant:
-    """A graph lowered by one pipeline for a device, its code loaded there."""
+    """A graph lowered by one pipeline for a device, its code loaded there.
 
-    def __init__(self, graph: Graph, pipeline: Pipeline, device: Device, precision: str) -> None:
+    stays: whether its results stay on the device. data, kept: the places of its inputs that are
+    data, and of the others that it reads; further inputs, which passes added, are in neither.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        pipeline: Pipeline,
+        device: Device,
+        precision: str,
+        stays: bool = False,
+    ) -> None:
         self.graph, self.pipeline, self.device = graph, pipeline, device
+        self.stays = stays
         self.precision = precision
         self.workspace = device.workspace
         make = partial(lower, gpu=device.facts.gpu, precision=precision)
@@ -139,8 +154,10 @@ class Variant:
             self.program = build_program(graph, pipeline, make)
         self.seconds = dict(self.program.seconds)
         self.layouts = packed_layouts(self.program.graph)
-        self.data = [i.attrs["kind"] == "data" for i in self.program.graph.inputs]
-        self.kept = [place for place, is_data in enumerate(self.data) if not is_data]
+        inputs = [i for i in self.program.graph.inputs if not i.attrs["name"].startswith(PREFIX)]
+        read = {slot for call in self.program.calls for slot in call.slots}
+        self.data = [k for k, i in enumerate(inputs) if i.attrs["kind"] == "data"]
+        self.kept = [k for k in range(len(inputs)) if k not in self.data and k in read]
         distinct = {id(call.kernel): call.kernel for call in self.program.calls}
         self.kernels: tuple[Kernel, ...] = tuple(distinct.values())
         numbers = {key: k for k, key in enumerate(distinct)}
@@ -190,22 +207,22 @@ class Variant:
         self.load(wide)
         memory = program.plan(n)
         places = {program.slots[s]: offset for s, offset in memory.offsets.items()}
-        data = [(k, i.tensor) for k, i in enumerate(program.graph.inputs) if self.data[k]]
-        inputs = Side.of(data, n)
+        inputs = Side.of([(k, program.graph.inputs[k].tensor) for k in self.data], n)
         results = [(k, program.graph.outputs[k].tensor) for _, k in program.outputs]
         outputs = Side.of(results, n)
-        turns = tuple(Turn(self.device, inputs, outputs) for _ in range(TURNS))
+        count = 1 if self.stays else TURNS
+        turns = tuple(Turn(self.device, inputs, outputs, self.stays) for _ in range(count))
         return Prepared(n, wide, places, memory.bytes, inputs, outputs, turns)
 
     def addresses(
-        self, ready: Prepared, turn: Turn, kept: Mapping[int, Memory], workspace: int
+        self, ready: Prepared, turn: Turn, kept: Mapping[int, Region], workspace: int
     ) -> tuple[int, ...]:
         """The address of every slot. kept: the inputs that are no data, by their place."""
         table = [0] * len(self.program.slots)
         for slot, offset in ready.places.items():
             table[slot] = workspace + offset
-        for place, memory in kept.items():
-            table[place] = memory.address
+        for place, region in kept.items():
+            table[place] = region.address
         for part in ready.inputs.parts:
             table[part.number] = turn.inputs.address + part.offset
         slots = {number: slot for slot, number in self.program.outputs}

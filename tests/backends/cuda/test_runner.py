@@ -164,6 +164,20 @@ def test_fit_reads_a_loss_when_the_next_step_is_under_way(device: EmulatedDevice
     assert ["replay", "replay", "wait"] in [order[k : k + 3] for k in range(len(order))]
 
 
+def test_what_depends_on_parameters_alone_is_computed_once(device: EmulatedDevice) -> None:
+    trained = model()
+    predictions = [trained.predict(X) for _ in range(3)]
+    device.calls.clear()
+    assert np.array_equal(trained.predict(X), predictions[0])
+    assert device.calls.count("replay") == 1
+    trained.step(X, Y)
+    assert not np.allclose(trained.predict(X), predictions[0])
+    names = [profile.variant for profile in trained.executable("forward").profiles()]
+    assert names == ["any, from parameters alone,", "any"]
+    run = trained.executable("forward")
+    np.testing.assert_allclose(run(X, **arrays(trained)), trained.predict(X), rtol=1e-5)
+
+
 def test_batches_of_two_sizes_share_one_workspace(device: EmulatedDevice) -> None:
     trained = model()
     trained.step(X, Y)
