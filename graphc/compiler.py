@@ -16,24 +16,25 @@ def compile(
     graph: Graph,
     backend: str = "llvm",
     threads: int | None = None,
-    precision: str = "f32",
+    precision: str | None = None,
     *,
     check_nans: bool = False,
 ) -> Executable:
     """`graph` made ready to run.
 
-    backend: "llvm" (native code), "numpy" (the interpreter that defines the meaning), or one that
-    is installed.
+    backend: "llvm" (native code), "cuda" (an NVIDIA graphics processor), "numpy" (the interpreter
+    that defines the meaning), or one that is installed.
     threads: how many to use; by default GRAPHC_NUM_THREADS, else every core the process may use.
     Results are the same bits for any number. Native code is generated at the first run of each
     variant (small and large batches).
-    precision: "f32", or "bf16": products are of numbers rounded to bf16 where that is faster, sums
-    and all else stay f32.
+    precision: of products; sums and all else stay f32. "f32"; "tf32", of numbers rounded to 10 bits
+    behind the point; or "bf16", of numbers rounded to bf16 where that is faster. By default what
+    suits the backend: tf32 on graphics processors, else f32.
     check_nans: a run whose result is not finite raises GraphcError, names the first node that was
     not, and changes nothing.
     Raises GraphcError for no graph, inputs or outputs that are not row-major or are bf16, an
-    unknown backend or precision, one this processor has no instructions for, or a bad number of
-    threads.
+    unknown backend or precision, one that the backend or this processor does not have, or a bad
+    number of threads.
     """
     if not isinstance(graph, Graph):
         raise GraphcError(
@@ -49,8 +50,8 @@ def compile(
         )
     check_arrays(graph)
     found = load_backend(backend)
-    found.check_precision(precision)
-    runner = found.prepare(graph, threads or NUM_THREADS.integer(), precision)
+    chosen = found.check_precision(precision)
+    runner = found.prepare(graph, threads or NUM_THREADS.integer(), chosen)
     return Executable(graph, NanCheck(graph, runner) if check_nans else runner)
 
 

@@ -1,7 +1,7 @@
 """What all tests share: which backends run, and the options of the runner.
 
 BACKENDS comes from GRAPHC_TEST_BACKENDS (names with commas between); a backend is added here, and
-every generated test runs on it.
+every generated test runs on it. "emulated" is the CUDA backend on a device that is none.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from graphc.runtime.backend import BUILT_IN
+from graphc_cuda import CUDABackend
+
 BACKENDS = tuple(os.environ.get("GRAPHC_TEST_BACKENDS", "numpy,llvm").split(","))
 GRAPHS = 2000
+
+CUDABackend.precisions = ("f32", "tf32", "bf16")  # what the oracle compares with
+if "emulated" in BACKENDS:
+    BUILT_IN["emulated"] = "tests.backends.cuda.emulated:EmulatedBackend"
 
 # Nothing is kept from one run of the tests to the next, nor in the user's own cache.
 os.environ["GRAPHC_CACHE"] = "off"

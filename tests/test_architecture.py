@@ -37,6 +37,10 @@ NEVER = (
     ("graphc_nn", "graphc_llvm"),
     ("graphc_numpy", "graphc_llvm"),
     ("graphc_llvm", "graphc_numpy"),
+    ("graphc_cuda", "graphc_numpy"),
+    ("graphc_cuda", "graphc_llvm"),
+    ("graphc_llvm", "graphc_cuda"),
+    ("graphc_numpy", "graphc_cuda"),
 )
 LONGEST = 600
 

@@ -18,10 +18,10 @@ from graphc.ops.op import family_of
 from graphc.passes.base import Pipeline
 from graphc.passes.pipelines import backend_pipelines
 from graphc.runtime.backend import Backend, KernelSource
+from graphc.runtime.object_cache import object_cache
 from graphc.runtime.program import build_program
-from graphc_llvm.engine import assembly, machine_of
+from graphc_llvm.engine import assembly, lowering, machine_of
 from graphc_llvm.module import kernel_module
-from graphc_llvm.object_cache import object_cache
 from graphc_llvm.runner import LLVMRunner, available_threads
 
 
@@ -34,14 +34,15 @@ class LLVMBackend(Backend):
     def prepare(self, graph: Graph, threads: int | None, precision: str = "f32") -> LLVMRunner:
         return LLVMRunner(graph, threads, backend_pipelines(precision))
 
-    def check_precision(self, precision: str) -> None:
-        super().check_precision(precision)
+    def check_precision(self, precision: str | None) -> str:
+        precision = super().check_precision(precision)
         if precision == "bf16" and not machine_of().pairs:
             raise GraphcError(
                 f"precision='bf16': this processor ({llvm.get_host_cpu_name()}) has no AVX512-BF16",
                 remedy="use precision='f32': without such instructions, by shifts, ResNet-50 "
                 "measured 1.5 times slower than in f32",
             )
+        return precision
 
     def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
         layer = next((n for n in graph.nodes if family_of(n) == "layer"), None)
@@ -51,7 +52,7 @@ class LLVMBackend(Backend):
                 node=node_text(layer, graph.names, notes=False),
                 remedy="decompose the graph first: -p decompose,simplify,fuse",
             )
-        program = build_program(graph, Pipeline(()), machine_of())
+        program = build_program(graph, Pipeline(()), lowering(machine_of()))
         found: dict[int, KernelSource] = {}
         for call in program.calls:
             if id(call.kernel) not in found:

@@ -7,16 +7,20 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from graphc.base.errors import InternalError
+from graphc.ir.node import Node
+from graphc.loops.language import Kernel
+from graphc.loops.lower import lower
 from graphc.loops.schedule import Machine
-from graphc_llvm.object_cache import object_cache
+from graphc.runtime.object_cache import object_cache
 
 OPTIMIZATION = 3
 PASSES = ("sroa",)
@@ -68,6 +72,11 @@ def machine_of(target: Target = HOST) -> Machine:
     if wide:
         return Machine(vector_bytes=64, registers=32, pairs=pairs)
     return Machine(vector_bytes=32 if middle else 16, registers=16)
+
+
+def lowering(machine: Machine) -> Callable[[Node], Kernel]:
+    """Makes the kernels of nodes for `machine`."""
+    return partial(lower, machine=machine)
 
 
 @cache

@@ -8,41 +8,21 @@ that has a clock in it. Donated arrays are copied for it, so that explaining cha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphc.base.source import Location
-from graphc.ir.node import Node
-from graphc.loops.language import buffer_bytes
-from graphc.passes.plan_memory import Scheduled
-from graphc.runtime.layers import LayerPart, layer_parts, parameters_behind
-from graphc.runtime.profile import SHORTEST, KernelProfile, LayerProfile, Profile, Span
+from graphc.runtime.layers import parameters_behind
+from graphc.runtime.measurement import Rates, Times, profile_of
+from graphc.runtime.profile import Profile, Span
 from graphc_llvm.module import notes_of
-from graphc_llvm.roofline import Roofline, measured
+from graphc_llvm.roofline import measured
 from graphc_llvm.spills import spills
 from graphc_llvm.threads import pool
 from graphc_llvm.variant import Prepared, Variant
 
 Array = np.ndarray[Any, Any]
 REPEATS = 30
-
-
-@dataclass(frozen=True)
-class Times:
-    """Medians in seconds.
-
-    step: the whole. running: of each kernel, on the thread that ran longest (a kernel may be one
-    thread's alone). waiting: before each, of the thread that waited longest. spans: of each kernel
-    and thread, in the one step whose time is closest to the median.
-    """
-
-    step: float
-    running: tuple[float, ...]
-    waiting: tuple[float, ...]
-    spans: tuple[tuple[Span, ...], ...]
 
 
 def profile(
@@ -57,66 +37,18 @@ def profile(
     ready = prepared.get(batch or next(reversed(prepared), 0))
     if ready is None:
         return None
-    program, n = variant.program, ready.n
-    times, roofline = measured_times(variant, ready), measured()
-    names = {} if constants is None else parameters_behind(constants.program)
-    parts = layer_parts(program, names)
-    layers = {k: part.layer for part in parts for k in part.calls}
-    kernels = []
-    for k, (call, spilled) in enumerate(zip(program.calls, spills(program.calls), strict=True)):
-        flops, moved = call.kernel.flops.at(n), call.bytes.at(n)
-        lines, origins = _written(program.scheduled.steps[k].node)
-        least = roofline.seconds(flops, moved, ready.threads)
-        kernels.append(
-            KernelProfile(
-                name=call.kernel.name,
-                ops=call.kernel.ops,
-                schedule=call.kernel.schedule,
-                layer=layers.get(k) or next((line.layer for line in lines if line.layer), ""),
-                lines=lines,
-                origins=origins,
-                phase=call.phase,
-                flops=flops,
-                bytes=moved,
-                seconds=times.running[k],
-                waiting=times.waiting[k],
-                share=least / max(times.running[k], SHORTEST),
-                spills=spilled,
-                spans=times.spans[k],
-            )
-        )
-    return Profile(
+    roofline = measured()
+    return profile_of(
+        variant.program,
+        measured_times(variant, ready),
+        Rates(roofline.flops_per_second * ready.threads, roofline.bytes_per_second),
         variant=name,
-        batch=n,
+        n=ready.n,
         threads=ready.threads,
-        phases=program.phases,
-        seconds=times.step,
         arena_bytes=ready.plan.bytes,
-        live_bytes=_live_bytes(program.scheduled, n),
-        flops_per_second=roofline.flops_per_second * ready.threads,
-        bytes_per_second=roofline.bytes_per_second,
-        kernels=tuple(kernels),
-        layers=tuple(_layers(parts, times, roofline, ready)),
+        spills=spills(variant.program.calls),
+        names={} if constants is None else parameters_behind(constants.program),
     )
-
-
-def _written(node: Node) -> tuple[tuple[Location, ...], tuple[str, ...]]:
-    """The lines that a kernel computes, each once however many layers are on it, and what for."""
-    lines: dict[tuple[str, int], Location] = {}
-    for found, _ in node.sources:
-        if found is not None:
-            lines.setdefault((found.file, found.line), found)
-    origins = dict.fromkeys(str(origin) for _, origin in node.sources if origin is not None)
-    return tuple(lines.values()), tuple(origins)
-
-
-def _layers(
-    parts: Iterable[LayerPart], times: Times, roofline: Roofline, ready: Prepared
-) -> Iterable[LayerProfile]:
-    for part in parts:
-        flops, seconds = part.flops.at(ready.n), sum(times.running[k] for k in part.calls)
-        share = roofline.seconds(flops, 0, ready.threads) / max(seconds, SHORTEST)
-        yield LayerProfile(part.layer, part.op, part.calls, flops, seconds, share)
 
 
 def measured_times(variant: Variant, prepared: Prepared) -> Times:
@@ -156,15 +88,6 @@ def _spans(notes: Array) -> tuple[tuple[Span, ...], ...]:
     begins, ends = notes[:, 1::2].T, notes[:, 2::2].T
     pairs = zip(begins.tolist(), ends.tolist(), strict=True)
     return tuple(tuple(map(Span, *pair)) for pair in pairs)
-
-
-def _live_bytes(scheduled: Scheduled, n: int) -> tuple[int, ...]:
-    """Bytes of the temporaries that hold a value, in each phase."""
-    live = [0] * scheduled.phases
-    for storage, (first, last) in scheduled.lifetimes.items():
-        for phase in range(first, last + 1):
-            live[phase] += buffer_bytes(storage.type, n)
-    return tuple(live)
 
 
 def _copies_of_written(variant: Variant, prepared: Prepared) -> dict[int, Any]:

@@ -30,10 +30,6 @@ class Roofline:
     flops_per_second: float
     bytes_per_second: float
 
-    def seconds(self, flops: int, bytes: int, threads: int) -> float:
-        """The least time for so much work; memory is shared, so its rate counts once."""
-        return max(flops / (self.flops_per_second * threads), bytes / self.bytes_per_second)
-
 
 @cache
 def measured() -> Roofline:

@@ -19,6 +19,7 @@ from graphc.passes.pipelines import LARGE_BATCH, with_packed_parameters
 from graphc.runtime.backend import Runner
 from graphc.runtime.compilations import note_compilation
 from graphc.runtime.profile import Profile
+from graphc.runtime.program import inner_batches
 from graphc_llvm.arena import Arena
 from graphc_llvm.explain import profile
 from graphc_llvm.threads import pool
@@ -57,9 +58,9 @@ class LLVMRunner(Runner):
         kinds = [i.attrs["kind"] for i in graph.inputs]
         self.fixed = [k for k, kind in enumerate(kinds) if kind != "data"]
         # Native code keeps the batch outermost; where it is not in front, arrays are turned.
-        self.turned_inputs = _inner_batches(graph.inputs)
+        self.turned_inputs = inner_batches(graph.inputs)
         written = {output for output, _ in graph.donations}
-        outer = _inner_batches(graph.outputs)
+        outer = inner_batches(graph.outputs)
         self.turned_outputs = {k: axis for k, axis in outer.items() if k not in written}
 
     def _name(self, n: int) -> str:
@@ -186,11 +187,6 @@ class LLVMRunner(Runner):
             for phase, seconds in variant.seconds.items():
                 phases[phase] = phases.get(phase, 0.0) + seconds
         return {"phases": phases, "planned_bytes": self.arena.bytes}
-
-
-def _inner_batches(nodes: Sequence[Any]) -> dict[int, int]:
-    """Place -> batch axis, for those whose batch is not in front."""
-    return {k: n.tensor.batch_axis for k, n in enumerate(nodes) if n.tensor.batch_axis}
 
 
 def available_threads() -> int:

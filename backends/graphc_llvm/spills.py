@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
+from graphc.runtime.object_cache import object_cache
 from graphc.runtime.program import Call
 from graphc_llvm.engine import assembly, code_origin, digest_of
 from graphc_llvm.module import step_module
-from graphc_llvm.object_cache import object_cache
 
 FUNCTION = re.compile(r"^_?(\w+):", re.MULTILINE)
 BLOCK = re.compile(r"\n(?=\.?LBB\w+:)")

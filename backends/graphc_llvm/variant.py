@@ -15,12 +15,12 @@ from graphc.ir.graph import Graph
 from graphc.loops.language import padded_batch
 from graphc.passes.base import Pipeline
 from graphc.passes.plan_memory import MemoryPlan
+from graphc.runtime.announcement import Announcement
+from graphc.runtime.object_cache import ObjectCache, object_cache
 from graphc.runtime.program import Program, build_program
-from graphc_llvm.announcement import Announcement
 from graphc_llvm.arena import Arena
-from graphc_llvm.engine import Code, code_origin, digest_of, machine_code, machine_of
+from graphc_llvm.engine import Code, code_origin, digest_of, lowering, machine_code, machine_of
 from graphc_llvm.module import STEP, step_module
-from graphc_llvm.object_cache import ObjectCache, object_cache
 from graphc_llvm.step_record import StepRecord, record_origin
 from graphc_llvm.threads import pool
 
@@ -121,7 +121,7 @@ class Variant:
     @cached_property
     def program(self) -> Program:
         """What was compiled, kernel by kernel; built anew if the step came from the cache."""
-        return build_program(self.graph, self.pipeline, machine_of())
+        return build_program(self.graph, self.pipeline, lowering(machine_of()))
 
     @cached_property
     def clocked(self) -> Step:

@@ -20,7 +20,7 @@ from graphc.cli.networks import add_network, network_named
 from graphc.cli.output import print_json, print_rich
 from graphc.inspect.render import scaled
 from graphc.ir.node import Node
-from graphc.runtime.backend import PRECISIONS
+from graphc.runtime.backend import PRECISIONS, load_backend
 from graphc.runtime.profile import Profile
 from graphc.testing.draw import random_inputs
 from graphc.train.model import Model
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="default: every core")
     parser.add_argument("--backend", default="llvm", help="default: llvm")
     parser.add_argument(
-        "--precision", default="f32", choices=PRECISIONS, help="of products (default: f32)"
+        "--precision", choices=PRECISIONS, help="of products (default: the backend's own)"
     )
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="for how long to repeat the call (default: 2)"
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         "work": "training step" if arguments.train else "prediction",
         "inputs": [str(i.tensor) for i in _data(model)],
         "batch": arguments.batch,
-        "precision": arguments.precision,
+        "precision": load_backend(arguments.backend).check_precision(arguments.precision),
         "first_step_seconds": first,
         "phases": model.report()["phases"],
         "step_seconds": step,

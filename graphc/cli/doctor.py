@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints what was found; returns 1 if a backend fails or computes something else."""
     backends = _backends()
-    healthy = all(b["ok"] for b in backends)
+    healthy = all(b["ok"] for b in backends if "missing" not in b)
     facts = {
         "graphc": graphc.__version__,
         "python": platform.python_version(),
@@ -73,8 +73,11 @@ def _backends() -> list[dict[str, Any]]:
 def _tested(name: str, graph: Graph, inputs: dict[str, Any], expected: Any) -> dict[str, Any]:
     begin = time.perf_counter()
     try:
-        described = load_backend(name).describe()
-        found = compile(graph, name)(**inputs)
+        backend = load_backend(name)
+        described, missing = backend.describe(), backend.missing()
+        if missing is not None:
+            return {"name": name, "ok": False, "missing": missing, "about": described}
+        found = compile(graph, name, precision="f32")(**inputs)
     except (GraphcError, ImportError, AttributeError, OSError) as error:
         return {"name": name, "ok": False, "problem": f"{type(error).__name__}: {error}"}
     seconds = time.perf_counter() - begin
@@ -98,10 +101,13 @@ def _print(facts: dict[str, Any]) -> None:
     rows = []
     for backend in facts["backends"]:
         about = ", ".join(f"{k} {v}" for k, v in backend.get("about", {}).items())
-        result = backend.get("problem") or (
-            f"{1e3 * backend['seconds']:.0f} ms, {backend['difference']:.1e} from numpy"
+        result = (
+            backend.get("problem")
+            or backend.get("missing")
+            or (f"{1e3 * backend['seconds']:.0f} ms, {backend['difference']:.1e} from numpy")
         )
-        rows.append((backend["name"], "ok" if backend["ok"] else "FAILS", result, about))
+        state = "ok" if backend["ok"] else "absent" if "missing" in backend else "FAILS"
+        rows.append((backend["name"], state, result, about))
     test = f"{TESTED}, {SAMPLES} samples: compiled and run"
     print_rich(table("backends", ("name", "", test, "about"), rows))
     chosen = [(s["variable"], s["value"] or "(unset)", s["meaning"]) for s in facts["settings"]]

@@ -11,7 +11,7 @@ from graphc.ir.graph import Graph
 from graphc.passes.instruments import from_settings
 from graphc.runtime.backend import load_backend
 
-GENERATORS = {"loops": "llvm", "llvm": "llvm", "asm": "llvm", "cuda": "cuda"}
+GENERATORS = {"loops": "llvm", "llvm": "llvm", "asm": "llvm", "cuda": "cuda", "ptx": "cuda"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

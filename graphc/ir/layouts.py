@@ -9,6 +9,9 @@ depends on it.
   [K,C,R,S] are stored [K/16, C/16, R, S, 16 c, 16 k]: what a convolution reads, in the order in
   which it reads. In bf16, [K/16, C/16, R, S, 8 pairs of c, 16 k, 2 c]: processors multiply and add
   neighbouring pairs.
+* `channels_last`: axis 1 lies innermost, the others in their order. So images [N,C,H,W] are stored
+  [N,H,W,C] and weights [K,C,R,S] as [K,R,S,C]: neighbouring threads of a graphics processor read
+  neighbouring channels.
 * `features_1_36`: axis 1 of a matrix holds the features of images of 36 pixels, which lie as those
   of images in `blocked_1` do. So [N, C H W] is stored [N, C/16, H W, 16], and a flatten moves
   nothing.
@@ -29,6 +32,7 @@ PAIR = 2
 ROW_MAJOR = "batch_first"
 BATCH_LAST = "batch_last"
 IMAGES = "blocked_1"
+CHANNELS_LAST = "channels_last"
 _BLOCKED = re.compile(r"blocked((?:_[0-9])+)")
 _FEATURES = re.compile(r"features_([01])_([1-9][0-9]*)")
 
@@ -57,7 +61,7 @@ def features(layout: str) -> tuple[int, int] | None:
 
 def is_layout(layout: object) -> bool:
     """Whether there is a layout of that name."""
-    if layout in (ROW_MAJOR, BATCH_LAST):
+    if layout in (ROW_MAJOR, BATCH_LAST, CHANNELS_LAST):
         return True
     if isinstance(layout, str) and features(layout):
         return True
@@ -91,7 +95,7 @@ def _divides(shape: Sequence[object], axis: int, size: int = BLOCK) -> bool:
 
 def common(layouts: Sequence[str]) -> str:
     """The layout of what is computed from tensors stored so: `batch_last` if one of them is,
-    else blocked if one is.
+    else that of the first that is not row-major.
     """
     if BATCH_LAST in layouts:
         return BATCH_LAST

@@ -25,7 +25,7 @@ Loops = TypeVar("Loops", Definition, RowDefinition)
 
 def normalized(definition: Definition) -> Definition:
     """`definition` with loops that schedules like."""
-    return merged(_in_order(paired(_cut(_laid_out(definition)))))
+    return merged(_in_order(paired(cut(_laid_out(definition)))))
 
 
 def _accesses(
@@ -39,7 +39,7 @@ def _accesses(
             yield read.buffer, read.indices
 
 
-def _offsets(definition: Definition | RowDefinition) -> Iterable[Index]:
+def offsets(definition: Definition | RowDefinition) -> Iterable[Index]:
     """The places in memory that a definition touches, both parts of each."""
     for buffer, indices in _accesses(definition):
         yield from buffer.offset(indices)
@@ -80,7 +80,7 @@ def _laid_out(definition: Definition) -> Definition:
     return replace(definition, axes=axes["axes"], reduced=axes["reduced"]).replaced(place)
 
 
-def _cut(definition: Definition) -> Definition:
+def cut(definition: Definition) -> Definition:
     """Axes that lie in blocks, or that a contraction visits by the stride, become two."""
     divisors = _divisors(definition)
     axes: list[Axis] = []
@@ -110,7 +110,7 @@ def _divisors(definition: Definition) -> dict[Variable, int]:
     a contraction by any number (its stride).
     """
     found: dict[Variable, int] = {}
-    for offset in _offsets(definition):
+    for offset in offsets(definition):
         for atom, _ in offset.terms:
             if isinstance(atom, Variable):
                 continue
@@ -140,7 +140,7 @@ def merged(definition: Loops) -> Loops:
     if any(b.batch_last for b in definition.buffers):
         return definition  # lanes are samples: other axes are short loops, and rows stay threads'
     fixed = _fixed_variables(definition)
-    offsets = list(_offsets(definition))
+    places = list(offsets(definition))
     place: dict[Variable, Index] = {}
     axes = {}
     for name in ("axes", "reduced"):
@@ -150,14 +150,14 @@ def merged(definition: Loops) -> Loops:
             if before is None or fixed & {before.variable, axis.variable}:
                 joined.append(axis)
                 continue
-            if not _run_on(offsets, before, axis):
+            if not _run_on(places, before, axis):
                 joined.append(axis)
                 continue
             extent = before.extent * axis.extent
             both = Variable(before.variable.name, extent)
             step = {before.variable: Index(), axis.variable: index(both)}
             place = {v: i.substitute(step) for v, i in place.items()} | step
-            offsets = [o.substitute(step) for o in offsets]
+            places = [o.substitute(step) for o in places]
             joined[-1] = Axis(both, extent)
         axes[name] = tuple(joined)
     if not place:
@@ -174,18 +174,18 @@ def _fixed_variables(definition: Definition | RowDefinition) -> frozenset[Variab
         elif isinstance(e, Read | Scalar):
             for bound in e.bounds:
                 found |= bound.value.variables
-    for offset in _offsets(definition):
+    for offset in offsets(definition):
         for atom, _ in offset.terms:
             if not isinstance(atom, Variable):
                 found |= atom.value.variables
     return frozenset(found)
 
 
-def _run_on(offsets: Iterable[Index], outer: Axis, inner: Axis) -> bool:
+def _run_on(places: Iterable[Index], outer: Axis, inner: Axis) -> bool:
     """Whether a step of `outer` is always as long as all of `inner`."""
     if outer.is_batch or inner.is_batch:
         return False
     return all(
         o.coefficient(outer.variable) == o.coefficient(inner.variable) * inner.extent  # type: ignore[operator]
-        for o in offsets
+        for o in places
     )

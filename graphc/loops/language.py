@@ -1,35 +1,55 @@
 """The loop language, on one screen.
 
-    statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector
+    statement  = For(variable, low.., high.., mode, body)     serial, parallel, unroll, vector,
+                                                              block, thread
                | Store(buffer, indices, value)
                | Accumulate(buffer, indices, combine, value)  sum, maximum, minimum, fma, dot
                | Allocate(buffer, body)         an array of the kernel's own: if local, registers,
                                                 its indices constant
                | Transpose(target, source, ..)  a tile of lines and columns changes layout
                | Prefetch(buffer, indices)      will be read soon; means nothing
+               | Pipeline(variable, .., load, use)   a loop that loads ahead of use
+               | CopyAsync(target, .., source)  neighbours move to a shared array meanwhile
+               | LoadFragment(target, source)   a piece of a matrix, spread over a warp's threads
+               | Multiply(target, left, right)  such pieces, by tensor cores
+               | CopyTile(target, source, ..)   a box of memory moves to a shared array meanwhile
+               | MultiplyShared(target, ..)     matrices in shared arrays, by tensor cores
     expression = Literal | Read(buffer, indices, bounds) | Scalar(function, arguments)
                | Position(index)
                | Lanes(combine, buffer, indices)   all lanes of a vector made one number
 
 A `vector` loop runs its body on all lanes at once; its high bound may be less than its lanes: the
-rest is masked. Bounds: a For runs from the greatest of its lows to the least of its highs. A Read
-whose bounds do not hold yields 0. Sizes known only at run time are the variables `N` (batch) and
-`P` (batch rounded up to `BATCH_PADDING`).
+rest is masked. On a graphics processor a `block` loop runs its steps in any order on its
+multiprocessors; a `thread` loop inside runs its steps at once, one a thread, and all threads are
+through with it before what follows begins. So thread loops are plain loops cut at barriers: run one
+after the other in order, they mean the same. Bounds: a For runs from the greatest of its lows to
+the least of its highs. A Read whose bounds do not hold yields 0. Sizes known only at run time are
+the variables `N` (batch) and `P` (batch rounded up to `BATCH_PADDING`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from graphc.ir.index import Index, Variable, index, weighted
-from graphc.ir.layouts import BATCH_LAST, BATCH_PADDING, BLOCK, PAIR, blocked_axes, features
+from graphc.ir.layouts import (
+    BATCH_LAST,
+    BATCH_PADDING,
+    BLOCK,
+    CHANNELS_LAST,
+    PAIR,
+    blocked_axes,
+    features,
+)
 from graphc.ir.types import Batch, Dim, DType, N, TensorType
 from graphc.ops.create import BATCH as BATCH
 from graphc.ops.op import Bound as Bound
 
 PADDED = Variable("P")
+STAGE = Variable("stage")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,11 @@ class Stride:
 @dataclass(frozen=True)
 class Buffer:
     """Memory that holds a tensor: its axes as they are stored (`stored`), and their strides.
-    Local buffers are arrays of a kernel's own. pixels: which stored axis counts those of features.
+    Local buffers are arrays of a kernel's own. If one is allocated around thread loops, its first
+    axis is the thread, and each has its own part in registers; unless it is `shared`: then all
+    threads of a block see all of it. swizzled: its innermost axis is a line of 128 bytes, and in
+    each eight lines pieces of 16 bytes have traded places; indices speak of it as if they had not.
+    pixels: which stored axis counts those of features.
     """
 
     name: str
@@ -53,6 +77,8 @@ class Buffer:
     local: bool = False
     batch_last: bool = False
     pixels: int | None = None
+    shared: bool = False
+    swizzled: bool = False
 
     def offset(self, indices: tuple[Index, ...]) -> tuple[Index, Index]:
         """(fixed, padded): the element at `indices` is fixed + padded * P elements from the
@@ -69,6 +95,8 @@ def buffer_of(name: str, type: TensorType) -> Buffer:
     axis, last = type.batch_axis, type.layout == BATCH_LAST
     cut = blocked_axes(type.layout)
     shape = [d // BLOCK if a in cut else d for a, d in enumerate(type.shape)]  # type: ignore[operator]
+    if type.layout == CHANNELS_LAST:
+        shape = list(_channels_last(shape))
     shape += [BLOCK // PAIR, BLOCK, PAIR] if _lies_in_pairs(type) else [BLOCK] * len(cut)
     found = features(type.layout)
     if found is not None:
@@ -93,6 +121,7 @@ def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
     """Where the element at `at` lies in the buffer of a tensor: axes in blocks have two indices.
 
     [n, c, y, x] in `blocked_1`        ->  [n, c // 16, y, x, c % 16]
+    [n, c, y, x] in `channels_last`    ->  [n, y, x, c]
     [k, c] in `blocked_1_0`, of bf16   ->  [k // 16, c // 16, c % 16 // 2, k % 16, c % 2]
     [n, f] in `features_1_36`          ->  [n, f // 576, f % 36, f // 36 % 16]
     """
@@ -103,6 +132,8 @@ def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
         split = (f // (pixels * BLOCK), f % pixels, f // pixels % BLOCK)
         return (*at[:axis], *split, *at[axis + 1 :])
     cut = blocked_axes(type.layout)
+    if type.layout == CHANNELS_LAST:
+        return _channels_last(at)
     if not cut:
         return at
     blocks = [i // BLOCK if a in cut else i for a, i in enumerate(at)]
@@ -110,6 +141,11 @@ def stored(type: TensorType, at: tuple[Index, ...]) -> tuple[Index, ...]:
         paired, other = (at[a] % BLOCK for a in cut)
         return (*blocks, paired // PAIR, other, paired % PAIR)
     return (*blocks, *(at[a] % BLOCK for a in cut))
+
+
+def _channels_last(at: Sequence[T]) -> tuple[T, ...]:
+    """What belongs to each axis, in the order of `channels_last`."""
+    return (at[0], *at[2:], at[1])
 
 
 def _lies_in_pairs(type: TensorType) -> bool:
@@ -289,7 +325,119 @@ class Prefetch:
     indices: tuple[Index, ...]
 
 
-Statement = For | Store | Accumulate | Allocate | Transpose | Prefetch
+@dataclass(frozen=True)
+class CopyAsync:
+    """target[indices + k] = source + k for k < lanes: neighbours go from memory to a shared array
+    while the thread goes on; zeros, if a bound of the read does not hold. It stands in the load
+    of a `Pipeline`, which knows when they are there. lanes * itemsize is 4, 8 or 16, and both sides
+    are aligned so.
+    """
+
+    target: Buffer
+    indices: tuple[Index, ...]
+    source: Read
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """For each variable < extent: load, then use. Loads may run ahead: `stages` of them are under
+    way or in use at a time, in shared arrays whose first index is the variable `stage`.
+
+    load: thread loops that fill the shared arrays of a stage. use: statements that read them; they
+    begin when all threads have loaded it.
+    """
+
+    variable: Variable
+    extent: Index
+    stages: int
+    load: tuple[Statement, ...]
+    use: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class CopyTile:
+    """The tensor copy engine brings a box of memory into a `swizzled` shared array, while all
+    threads go on: target[indices, line, k] = element k of that line of the box of `source` at
+    `coordinates`, zeros outside. It stands in the load of a `Pipeline`, alone. map: one of
+    `graphc.loops.gpu.tensor_maps`, which says what the coordinates and lines are.
+    """
+
+    target: Buffer
+    indices: tuple[Index, ...]
+    source: Buffer
+    map: Any
+    coordinates: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class MultiplyShared:
+    """Stands between thread loops: for each group of 4 warps target += left @ right, in f32, both
+    read from shared memory.
+
+    The places are those of the element at (`row`, `column`) of an operand, for the group of warps
+    that the variable `warpgroup` numbers. target: a fragment for each 8 columns,
+    [thread, .., columns / 8, 4].
+    """
+
+    instruction: str
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    left: Buffer
+    left_place: tuple[Index, ...]
+    right: Buffer
+    right_place: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class LoadFragment:
+    """Stands between thread loops: every warp takes a piece of a matrix into its registers.
+
+    The piece holds source[place] for each `row` and `column`, the two variables in `place`; which
+    warp reads is the variable `warp` in it. operand: "left" or "right"; of a right operand, rows
+    are what is summed over. For instruction and target, see `Multiply`.
+    """
+
+    instruction: str
+    operand: str
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    source: Buffer
+    place: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """Stands between thread loops: in each warp of 32 threads, target += left @ right, in f32.
+
+    Each buffer holds fragments, [thread, .., element], at `indices`, which leave out these two
+    axes: a few numbers of a matrix that lies spread over the registers of a warp. instruction: one
+    of `graphc.loops.gpu.fragments`, which says which thread holds which number.
+    """
+
+    instruction: str
+    target: Buffer
+    target_indices: tuple[Index, ...]
+    left: Buffer
+    left_indices: tuple[Index, ...]
+    right: Buffer
+    right_indices: tuple[Index, ...]
+
+
+Statement = (
+    For
+    | Store
+    | Accumulate
+    | Allocate
+    | Transpose
+    | Prefetch
+    | CopyAsync
+    | Pipeline
+    | LoadFragment
+    | Multiply
+    | CopyTile
+    | MultiplyShared
+)
 
 
 @dataclass(frozen=True)
@@ -369,6 +517,16 @@ def parts(*expressions: Expression) -> Iterator[Expression]:
         yield e
         if isinstance(e, Scalar):
             stack.extend(e.arguments)
+
+
+def within(body: Iterable[Statement]) -> Iterator[Statement]:
+    """Every statement of `body`, those inside of others included, in the order they are written."""
+    for s in body:
+        yield s
+        if isinstance(s, For | Allocate):
+            yield from within(s.body)
+        elif isinstance(s, Pipeline):
+            yield from within((*s.load, *s.use))
 
 
 def reads(*expressions: Expression) -> list[Read]:

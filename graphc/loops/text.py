@@ -9,11 +9,17 @@ from graphc.ir.index import Index
 from graphc.loops.language import (
     Accumulate,
     Allocate,
+    CopyAsync,
+    CopyTile,
     Expression,
     For,
     Kernel,
     Lanes,
     Literal,
+    LoadFragment,
+    Multiply,
+    MultiplyShared,
+    Pipeline,
     Position,
     Prefetch,
     Read,
@@ -59,7 +65,8 @@ def _statement(s: Statement, indent: str) -> list[str]:
         return _for(s, indent)
     if isinstance(s, Allocate):
         shape = ",".join(map(str, s.buffer.shape))
-        lines = [f"{indent}local {s.buffer.name}: {s.buffer.dtype}[{shape}]"]
+        word = "shared" if s.buffer.shared else "local"
+        lines = [f"{indent}{word} {s.buffer.name}: {s.buffer.dtype}[{shape}]"]
         return lines + _statements(s.body, indent)
     if isinstance(s, Store | Accumulate):
         names = _shared(s.value)
@@ -67,6 +74,28 @@ def _statement(s: Statement, indent: str) -> list[str]:
         return [*lines, indent + _assigned(s, names)]
     if isinstance(s, Prefetch):
         return [f"{indent}prefetch {_place(s.buffer.name, s.indices)}"]
+    if isinstance(s, CopyAsync):
+        target = _place(s.target.name, s.indices)
+        return [f"{indent}copy {s.lanes}: {target} <- {_written(s.source, {})}"]
+    if isinstance(s, Pipeline):
+        lines = [f"{indent}pipeline {s.variable} in 0..{s.extent}, {s.stages} stages:"]
+        lines += [f"{indent}  load:", *_statements(s.load, indent + "    ")]
+        return [*lines, f"{indent}  use:", *_statements(s.use, indent + "    ")]
+    if isinstance(s, CopyTile):
+        box = " x ".join(map(str, s.map.box))
+        source = _place(s.source.name, s.coordinates)
+        return [f"{indent}copy {box}: {_place(s.target.name, s.indices)} <- {source}"]
+    if isinstance(s, MultiplyShared):
+        target = _place(s.target.name, s.target_indices)
+        left, right = _place(s.left.name, s.left_place), _place(s.right.name, s.right_place)
+        return [f"{indent}{target} += {left} @ {right}    # {s.instruction}"]
+    if isinstance(s, LoadFragment):
+        source = _place(s.source.name, s.place)
+        return [f"{indent}load {_place(s.target.name, s.target_indices)} <- {source}"]
+    if isinstance(s, Multiply):
+        target = _place(s.target.name, s.target_indices)
+        left, right = _place(s.left.name, s.left_indices), _place(s.right.name, s.right_indices)
+        return [f"{indent}{target} += {left} @ {right}    # {s.instruction}"]
     target = _place(s.target.name, s.target_place)
     source = _place(s.source.name, s.source_place)
     return [f"{indent}transpose {s.rows} x {s.columns}: {target} <- {source}"]
@@ -88,7 +117,7 @@ def _for(s: For, indent: str) -> list[str]:
     high = highs[0] if len(highs) == 1 else f"min({', '.join(highs)})"
     if s.mode == "unroll" and high == "1":
         return _statements(s.body, indent)
-    word = {"serial": "for", "parallel": "parallel", "unroll": "unroll", "vector": "vector"}[s.mode]
+    word = "for" if s.mode == "serial" else s.mode
     head = f"{indent}{word} {s.variable} in {low}..{high}:"
     lines = _statements(s.body, indent + "  ")
     if len(lines) == 1 and not isinstance(s.body[0], For):

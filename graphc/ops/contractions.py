@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
-from graphc.ir.layouts import blocked_axes, common, features
+from graphc.ir.layouts import CHANNELS_LAST, blocked_axes, common, features
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import Dim, DType, TensorType, shape_text, whole_numbers, window_extent
 from graphc.ops.families import product_dtype
@@ -400,6 +400,8 @@ def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorTyp
             remedy="give the gradient of that convolution's output",
         )
     type = TensorType(dtype, (maps, per_group, *attrs["window"]))
+    if g.layout == CHANNELS_LAST:
+        return type.with_layout(CHANNELS_LAST)
     if not blocked_axes(g.layout):
         return type
     both = type.with_layout("blocked_1_0")

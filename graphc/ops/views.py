@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
-from graphc.ir.layouts import blocked_axes, features
+from graphc.ir.layouts import BATCH_LAST, ROW_MAJOR, blocked_axes, features
 from graphc.ir.node import Attrs, Node, make
 from graphc.ir.types import (
     Dim,
@@ -409,7 +409,7 @@ def _reshape_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     layout = _reshaped_layout(source, shape)
     if layout is None:
         raise GraphcError(
-            f"reshape: {source} is stored in blocks, not in row-major order",
+            f"reshape: {source} is stored {source.layout}, not in row-major order",
             remedy="reshape a copy: relayout to batch_first",
         )
     if (N in shape) != (source.batch_axis is not None):
@@ -440,7 +440,7 @@ def _reshaped_layout(source: TensorType, shape: Shape) -> str | None:
     [n, c, y, x] in `blocked_1`  <->  [n, c y x] in `features_1_yx`, flattened images
     """
     found = features(source.layout)
-    if not blocked_axes(source.layout) and found is None:
+    if source.layout in (ROW_MAJOR, BATCH_LAST):
         return source.layout
     whole = source.shape[1:]
     if source.layout == "blocked_1" and shape == (source.shape[0], _inner(whole)):

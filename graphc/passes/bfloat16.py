@@ -18,6 +18,7 @@ from graphc.ir.node import Node, remake
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import DType, TensorType
 from graphc.ops.elementwise import cast
+from graphc.ops.op import family_of
 from graphc.passes.base import Pass
 from graphc.passes.choose_layouts import nodes_in_blocks
 from graphc.passes.layout_costs import USUAL_BATCH
@@ -57,6 +58,26 @@ class Bfloat16(Pass):
             if not pays(node):
                 return remake(node, inputs)
             return remake(node, tuple(map(_rounded, inputs)))
+
+        return rebuild(graph, rewritten)
+
+
+@dataclass(frozen=True)
+class RoundProducts(Pass):
+    """For tensor cores: the operands of every product of f32 are rounded to bf16, gradients of
+    weights included. Products are summed in f32; all else stays f32.
+
+    y = conv2d(x, w)  ->  y = conv2d(cast(x) {dtype=bf16}, cast(w) {dtype=bf16})
+    """
+
+    name = "round_products"
+    changes_values = True
+
+    def run(self, graph: Graph) -> Graph:
+        def rewritten(node: Node, inputs: tuple[Node, ...]) -> Node:
+            if family_of(node) == "contraction" and node.tensor.dtype is DType.f32:
+                inputs = tuple(map(_rounded, inputs))
+            return remake(node, inputs)
 
         return rebuild(graph, rewritten)
 

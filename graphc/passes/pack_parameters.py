@@ -1,9 +1,10 @@
-"""What stays between training steps lies in blocks, as the kernels read it.
+"""What stays between training steps lies as the kernels read it.
 
-`block_channels` copies weights into blocks and gradients back in every step. Here the weights
-themselves, and what the optimiser keeps of the same shape, lie in blocks from one step to the next:
-no copy of a weight is left where a kernel reads it in that layout, and the update runs where the
-gradient is computed. Whoever runs such a graph asks `packed_layouts` of it, and keeps arrays so.
+`block_channels` copies weights into blocks and gradients back in every step (`channels_last`, to
+channels innermost). Here the weights themselves, and what the optimiser keeps of the same shape,
+lie so from one step to the next: no copy of a weight is left where a kernel reads it in that
+layout, and the update runs where the gradient is computed. Whoever runs such a graph asks
+`packed_layouts` of it, and keeps arrays so.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from graphc.passes.base import Pass
 
 @dataclass(frozen=True)
 class PackParameters(Pass):
-    """Parameters that a training step copies into blocks, and the optimiser's states of the same
-    shape, become inputs and outputs in blocks. In a graph that overwrites nothing, only those in
-    the order of features do: whatever else it copies is computed once for many runs.
+    """Parameters that a training step copies into a layout, and the optimiser's states of the same
+    shape, become inputs and outputs in that layout. In a graph that overwrites nothing, only those
+    in the order of features do: whatever else it copies is computed once for many runs.
 
     g = conv2d_weight_grad(x, d); return sub(w, relayout(g)) into w  ->  return sub(w, g) into w
     """

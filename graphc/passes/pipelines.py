@@ -8,17 +8,20 @@ from dataclasses import replace
 from graphc.base import settings
 from graphc.passes.base import Pass, Pipeline
 from graphc.passes.batch_last import BatchLast
-from graphc.passes.bfloat16 import Bfloat16
+from graphc.passes.bfloat16 import Bfloat16, RoundProducts
 from graphc.passes.block_channels import BlockChannels
+from graphc.passes.channels_last import ChannelsLast
 from graphc.passes.decompose import Decompose
 from graphc.passes.fold_flatten import FoldFlatten
 from graphc.passes.fuse import Fuse
 from graphc.passes.in_place import InPlace
+from graphc.passes.narrow_images import NarrowImages
 from graphc.passes.outputs import SeparateOutputs
 from graphc.passes.pack_parameters import PackParameters
 from graphc.passes.pad_windows import PadWindows
 from graphc.passes.pool_first import PoolFirst
 from graphc.passes.simplify import Simplify
+from graphc.passes.split_reductions import SplitReductions
 from graphc.passes.winograd import Winograd
 
 SMALL = Pipeline((
@@ -46,6 +49,17 @@ LARGE = Pipeline((
     InPlace(),
 ))  # fmt: skip
 
+DEVICE = Pipeline((
+    Decompose(),  # as above
+    Simplify(),
+    PoolFirst(),
+    SplitReductions(),  # before layouts, which partial sums have as well
+    ChannelsLast(),  # before fusion: copies become parts of the kernels beside them
+    SeparateOutputs(),
+    Fuse(),
+    InPlace(),
+))  # fmt: skip
+
 BACKEND = {"small": SMALL, "large": LARGE}
 LARGE_BATCH = 16  # samples: as many as the lanes of the widest vectors
 
@@ -58,6 +72,21 @@ def backend_pipelines(precision: str = "f32") -> dict[str, Pipeline]:
     return {name: _adapted(pipeline, precision) for name, pipeline in BACKEND.items()}
 
 
+def device_pipelines(precision: str = "tf32") -> dict[str, Pipeline]:
+    """The pipelines of backends for graphics processors, which run all batches alike.
+
+    precision: "f32", "tf32" (both read and write f32), or "bf16" for mixed precision.
+    """
+    passes: list[Pass] = []
+    for step in DEVICE.passes:
+        if isinstance(step, ChannelsLast) and precision == "bf16":
+            passes.append(RoundProducts())
+        passes.append(step)
+        if isinstance(step, Fuse) and precision == "bf16":
+            passes.append(NarrowImages())  # it asks what lies in memory between kernels
+    return {"any": Pipeline(tuple(passes))}
+
+
 def with_packed_parameters(pipelines: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
     """The pipelines for whoever keeps parameters between steps in the layouts that steps want."""
     found = {}
@@ -67,6 +96,7 @@ def with_packed_parameters(pipelines: Mapping[str, Pipeline]) -> dict[str, Pipel
             passes.append(step)
             if isinstance(step, BlockChannels):
                 passes.append(FoldFlatten())  # after the layouts: it asks what is stored in blocks
+            if isinstance(step, BlockChannels | ChannelsLast):
                 passes.append(PackParameters())  # after all layouts that parameters may have
         found[name] = Pipeline(tuple(passes))
     return found

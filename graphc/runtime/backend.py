@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -14,16 +14,25 @@ import numpy as np
 from graphc.base.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph
 from graphc.passes.base import Pipeline
+from graphc.runtime.kept import Kept
 from graphc.runtime.profile import Profile
 
 Array = np.ndarray[Any, Any]
 GROUP = "graphc.backends"
-PRECISIONS = ("f32", "bf16")
-BUILT_IN = {"numpy": "graphc_numpy:NumpyBackend", "llvm": "graphc_llvm:LLVMBackend"}
+PRECISIONS = ("f32", "tf32", "bf16")
+BUILT_IN = {
+    "numpy": "graphc_numpy:NumpyBackend",
+    "llvm": "graphc_llvm:LLVMBackend",
+    "cuda": "graphc_cuda:CUDABackend",
+}
 
 
 class Runner(ABC):
-    """A graph made ready to run."""
+    """A graph made ready to run. ahead: how many runs it is worth to begin before the results of
+    an earlier one are read.
+    """
+
+    ahead: ClassVar[int] = 0
 
     @abstractmethod
     def run(self, inputs: Sequence[Array], n: int, token: object = None) -> list[Array]:
@@ -42,6 +51,20 @@ class Runner(ABC):
     def layouts(self, n: int) -> Mapping[str, str]:
         """By name the layout, for batch size `n`, of every input that is not row-major then."""
         return {}
+
+    def start(
+        self, inputs: Sequence[Array], n: int, token: object = None
+    ) -> Callable[[], list[Array]]:
+        """Begins `run`; what it returns waits for the outputs. Inputs may change at once."""
+        outputs = self.run(inputs, n, token)
+        return lambda: outputs
+
+    def bring(self, held: Kept, names: Sequence[str], n: int) -> None:
+        """Has the named arrays where, and in the layouts in which, a run for batch size `n` takes
+        them. The caller holds their lock.
+        """
+        held.recall()
+        held.bring(names, self.layouts(n))
 
     def explain(self) -> str:
         """What runs: per kernel the ops fused, the algorithm, FLOPs and bytes."""
@@ -75,25 +98,40 @@ class KernelSource:
 
 
 class Backend(ABC):
-    """Turns graphs into runners. forms: in what texts it can show the code that it generates."""
+    """Turns graphs into runners.
+
+    forms: in what texts it can show the code that it generates. precisions: those it can multiply
+    in, of `PRECISIONS`; the first is what it does unless told otherwise.
+    """
 
     name: ClassVar[str]
     forms: ClassVar[tuple[str, ...]] = ()
+    precisions: ClassVar[tuple[str, ...]] = ("f32", "bf16")
 
     @abstractmethod
     def prepare(self, graph: Graph, threads: int | None, precision: str = "f32") -> Runner:
         """A runner for `graph`; work may be put off to the first run.
 
-        precision: one of `PRECISIONS`: in which dtype products are multiplied.
+        precision: one of `precisions`: how products of f32 are multiplied.
         """
 
-    def check_precision(self, precision: str) -> None:
-        """Raises GraphcError for a precision that is unknown, or would only make things slower."""
+    def check_precision(self, precision: str | None) -> str:
+        """The precision itself, or the backend's own for None. Raises GraphcError for one that is
+        unknown, that the backend does not have, or that would only make things slower.
+        """
+        if precision is None:
+            return self.precisions[0]
         if precision not in PRECISIONS:
             raise GraphcError(
                 f"there is no precision {precision!r}",
                 remedy="precisions: " + ", ".join(PRECISIONS),
             )
+        if precision not in self.precisions:
+            raise GraphcError(
+                f"the backend {self.name!r} has no precision {precision!r}",
+                remedy=f"use one of {', '.join(self.precisions)}, or another backend",
+            )
+        return precision
 
     def sources(self, graph: Graph, forms: Sequence[str] = ()) -> tuple[KernelSource, ...]:
         """The code for every kernel of `graph` as the passes left it, in the order they run.
@@ -113,6 +151,10 @@ class Backend(ABC):
     def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
         """`sources` for checked forms; to be written by every backend that has any."""
         raise InternalError(f"the backend {self.name!r} has forms of code and shows none")
+
+    def missing(self) -> str | None:
+        """What this machine lacks to run graphs, in words; None if nothing."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """What it generates code with and for, as plain data: versions, processor, vectors."""

@@ -148,7 +148,7 @@ class Executable(Displayed):
         if found is None:
             raise GraphcError(
                 f"{self.graph.name} has no kernels to time for batch {batch}",
-                remedy='run it once with that batch size, on the backend "llvm"',
+                remedy='run it once with that batch size, on the backend "llvm" or "cuda"',
             )
         return found
 
@@ -185,6 +185,10 @@ class Session:
 
         Returns the outputs that are not donated.
         """
+        return self.start(*data)()
+
+    def start(self, *data: Any) -> Callable[[], tuple[Array, ...]]:
+        """Begins what calling the session does; what it returns waits for the outputs."""
         if len(data) != len(self.data):
             listed = ", ".join(f.name for f in self.data)
             raise GraphcError(
@@ -197,13 +201,13 @@ class Session:
         token = None if version is None else (self.identity, version)
         self.runner.layouts(n)  # compiles what is not yet compiled: nobody should wait for that
         with self.held.lock:
-            self.held.bring(self.names, self.runner.layouts(n))
+            self.runner.bring(self.held, self.names, n)
             try:
-                outputs = self.runner.run(arrays, n, token)
+                outputs = self.runner.start(arrays, n, token)
             finally:
                 if not self.packs:
                     self.held.row_major()
-        return tuple([outputs[k] for k in self.kept])
+        return lambda: tuple([found[k] for found in (outputs(),) for k in self.kept])
 
 
 def _in_order(graph: Graph, data: tuple[Any, ...], named: Mapping[str, Any]) -> list[Any]:

@@ -1,8 +1,10 @@
-"""Arrays that stay between runs: the one place that knows in which layout each lies now.
+"""Arrays that stay between runs: the one place that knows in which layout each lies now, and where.
 
 A compiled step may want parameters in blocks; everybody else wants them row-major. Both take the
 same bytes, so an array holds either, and is brought from one to the other when somebody wants it
-otherwise: a network that only trains, or only predicts, copies nothing. Knows no graph.
+otherwise: a network that only trains, or only predicts, copies nothing. In the same way the newest
+values may be with a `Keeper`, such as the memory of a device, until somebody wants them here.
+Knows no graph.
 """
 
 from __future__ import annotations
@@ -10,16 +12,29 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.ir.layouts import BLOCK, ROW_MAJOR, blocked_axes, features
+from graphc.ir.layouts import BLOCK, CHANNELS_LAST, ROW_MAJOR, blocked_axes, features
 
 Array = np.ndarray[Any, Any]
 Part = tuple[str, str, int, int, Array]  # name, layout to be, first row, one past the last; moved
 PART = 1 << 21  # bytes: a copy of so many stays in the cache
+
+
+class Keeper(ABC):
+    """Memory elsewhere that may hold newer values of arrays than they do."""
+
+    @abstractmethod
+    def take(self, arrays: Iterable[Array]) -> None:
+        """From now on nobody looks into these arrays until they are given back."""
+
+    @abstractmethod
+    def give_back(self, arrays: Iterable[Array]) -> None:
+        """Writes into the arrays what they should hold by now; from now on they may be written."""
 
 
 class Kept:
@@ -34,6 +49,7 @@ class Kept:
         self.layouts: dict[str, str] = {}
         self.lock = threading.RLock()
         self._half: Part | None = None
+        self._keeper: Keeper | None = None
         _ALL.add(self)
 
     def bring(self, names: Iterable[str], layouts: Mapping[str, str]) -> None:
@@ -41,6 +57,7 @@ class Kept:
         self._finish()
         if self.layouts == layouts:
             return
+        self.recall()
         differing = {*self.layouts, *layouts}
         for name in [name for name in names if name in differing]:
             wanted = layouts.get(name, ROW_MAJOR)
@@ -51,8 +68,22 @@ class Kept:
     def row_major(self) -> dict[str, Array]:
         """All arrays, row-major until the next run."""
         with self.lock:
+            self.recall()
             self.bring(self.arrays, {})
             return self.arrays
+
+    def lend(self, keeper: Keeper) -> None:
+        """Leaves the newest values with `keeper`, in the layouts that they have, until `recall`."""
+        if self._keeper is not keeper:
+            self.recall()
+            self._keeper = keeper
+            keeper.take(self.arrays.values())
+
+    def recall(self) -> None:
+        """Has the newest values here, in the layouts that they have."""
+        if self._keeper is not None:
+            self._keeper.give_back(self.arrays.values())
+            self._keeper = None
 
     def replace(self, arrays: Mapping[str, Array]) -> None:
         """Keeps these arrays instead, which are row-major."""
@@ -116,6 +147,8 @@ def _stored(extents: Sequence[int], layout: str) -> tuple[list[int], list[int]]:
         order = list(range(len(shape)))
         order[axis + 1], order[axis + 2] = order[axis + 2], order[axis + 1]
         return shape, order
+    if layout == CHANNELS_LAST:
+        return list(extents), [0, *range(2, len(extents)), 1]
     cut = blocked_axes(layout)
     shape = []
     outer: list[int] = []

@@ -7,6 +7,7 @@ one batch size. Knows loops and passes, no backend.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +16,6 @@ from graphc.ir.node import Node
 from graphc.loops.cost import bytes_of
 from graphc.loops.definition import body_of
 from graphc.loops.language import Amount, Kernel, buffer_bytes
-from graphc.loops.lower import lower
-from graphc.loops.schedule import Machine
 from graphc.passes.base import Pipeline
 from graphc.passes.instruments import from_settings
 from graphc.passes.plan_memory import (
@@ -77,8 +76,11 @@ class Program:
         return sum(call.kernel.flops.at(n) for call in self.calls)
 
 
-def build_program(graph: Graph, pipeline: Pipeline, machine: Machine) -> Program:
-    """Runs `pipeline` on `graph` (watched as the settings say) and lowers what comes out."""
+def build_program(graph: Graph, pipeline: Pipeline, lower: Callable[[Node], Kernel]) -> Program:
+    """Runs `pipeline` on `graph` (watched as the settings say) and lowers what comes out.
+
+    lower: makes the kernel of a node, for the processor that it will run on.
+    """
     begin = time.perf_counter()
     lowered = pipeline(graph, from_settings())
     passed = time.perf_counter()
@@ -96,10 +98,17 @@ def build_program(graph: Graph, pipeline: Pipeline, machine: Machine) -> Program
         body = body_of(step.node)
         kernel = kernels.get(body)
         if kernel is None:
-            kernel = kernels[body] = lower(step.node, machine)
+            kernel = kernels[body] = lower(step.node)
         calls.append(Call(kernel, tuple(slots[b] for b in buffers), step.phase))
     seconds = {"passes": passed - begin, "lowering": time.perf_counter() - passed}
     return Program(lowered, scheduled, tuple(calls), slots, seconds)
+
+
+def inner_batches(nodes: Sequence[Node]) -> dict[int, int]:
+    """Place -> batch axis of inputs or outputs whose batch is not in front, where generated code
+    keeps it.
+    """
+    return {k: n.tensor.batch_axis for k, n in enumerate(nodes) if n.tensor.batch_axis}
 
 
 def _storages(graph: Graph, scheduled: Scheduled) -> dict[tuple[Node, int], Storage]:

@@ -55,17 +55,16 @@ class Engine:
         backend: str,
         seed: int,
         threads: int | None,
-        precision: str,
+        precision: str | None,
         options: StepOptions,
         frozen: Sequence[str] = (),
         check_nans: bool = False,
     ) -> None:
-        load_backend(backend).check_precision(precision)
         self.loss = loss
         self.optimizer = optimizer
         self.backend = backend
         self.threads = threads
-        self.precision = precision
+        self.precision = load_backend(backend).check_precision(precision)
         self.check_nans = check_nans
         self.options = options
         self.steps = self.updates = self.pending = 0
@@ -194,6 +193,14 @@ class Engine:
         loss and, if the loss classifies, the scores. If the loss is not finite nothing has changed
         and the step does not count.
         """
+        return self.begin(kind, inputs, targets, last=last)()
+
+    def begin(
+        self, kind: str, inputs: Sequence[Any], targets: Sequence[Any], *, last: bool = False
+    ) -> Callable[[], tuple[float, Array | None]]:
+        """Begins `advance`; what it returns waits for what that returns. The step counts at once,
+        and no more once its loss is known not to be finite.
+        """
         session = self._training_sessions.get(kind) or self._training_session(kind)
         rates = self.rates.constant or self.rates(self.updates)
         applies = True
@@ -201,13 +208,27 @@ class Engine:
             applies = last or self.pending + 1 >= self.options.accumulate
             rates += APPLY if applies else HOLD
         self.version += 1
-        results = session(*inputs, *targets, *rates)
-        loss = float(results[0])
-        if math.isfinite(loss):
-            self.steps += 1
-            self.updates += applies
-            self.pending = 0 if applies else self.pending + 1
-        return loss, results[1] if len(results) > 1 else None
+        results, pending = session.start(*inputs, *targets, *rates), self.pending
+        self.steps += 1
+        self.updates += applies
+        self.pending = 0 if applies else pending + 1
+
+        def finish() -> tuple[float, Array | None]:
+            found = results()
+            loss = float(found[0])
+            if not math.isfinite(loss):
+                self.steps -= 1
+                self.updates -= applies
+                self.pending = pending
+            return loss, found[1] if len(found) > 1 else None
+
+        return finish
+
+    def ahead(self, kind: str) -> int:
+        """How many steps it is worth to begin before the loss of an earlier one is read."""
+        if self.options.accumulate > 1:  # what is pending is not known before
+            return 0
+        return self.executable(f"train{kind}").runner.ahead
 
     def _training_session(self, kind: str) -> Session:
         found = self._training_sessions[kind] = self.session(f"train{kind}")
@@ -290,7 +311,9 @@ class Engine:
 
     def not_finite(self) -> str | None:
         """The name of a parameter or state that holds nan or infinity; None if all are finite."""
-        return self.network.not_finite() or self.training.not_finite()
+        with self._kept.lock:
+            self._kept.recall()
+            return self.network.not_finite() or self.training.not_finite()
 
 
 def _draw(

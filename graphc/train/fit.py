@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from graphc.train.run import Run
 
 Array = np.ndarray[Any, Any]
 Evaluate = Callable[[Any, Any], dict[str, float]]
+Results = Callable[[], tuple[float, Array | None]]
 Augment = Callable[[Any, np.random.Generator], Any]
 
 
@@ -164,6 +166,7 @@ class _Loop:
     shield: Shield
     checkpoint: Checkpoint | None
     run: Run
+    waiting: deque[tuple[Results, tuple[Array, ...]]] = field(default_factory=deque)
 
     def train(self) -> None:
         """Every epoch that is still to do; then the best weights, if early stopping keeps them."""
@@ -191,38 +194,58 @@ class _Loop:
     def epoch(self) -> Epoch:
         """The rest of one pass over the data and its record, without validation."""
         engine, run, plan, shield = self.engine, self.run, self.plan, self.shield
-        classifies = engine.classifies
         good = None if engine.not_finite() else engine.snapshot()
         steps = -(-len(self.data) // plan.batch_size)
         begin = time.perf_counter() - run.seconds
         batches = self.data.batches(plan.batch_size, (plan.seed, run.epoch), first=run.step)
-        for x, y in batches:
-            inputs = x if plan.augment is None else self.augmented(x)
+        ahead = engine.ahead(self.kind)
+        try:
+            for number, (x, y) in enumerate(batches, run.step + 1):
+                inputs = x if plan.augment is None else self.augmented(x, number)
+                with shield:
+                    last = number == steps
+                    results = engine.begin(self.kind, inputs, y, last=last)
+                    self.waiting.append((results, y))
+                    saves = plan.checkpoint_every and engine.steps % plan.checkpoint_every == 0
+                    self.settle(0 if saves or last else ahead, good)
+                    run.seconds = time.perf_counter() - begin
+                    if saves:
+                        self.save()
+                if run.step:
+                    plan.progress.step(run.step, run.loss, self.accuracy, run.seen)
+        except KeyboardInterrupt:
             with shield:
-                last = run.step + 1 == steps
-                loss, scores = engine.advance(self.kind, inputs, y, last=last)
-                if not math.isfinite(loss):
-                    self.stop(loss, good)
-                run.step += 1
-                samples = len(y[0])
-                run.seen += samples
-                run.loss_sum += loss * samples
-                run.seconds = time.perf_counter() - begin
-                if scores is not None:
-                    right = predicted_classes(scores) == predicted_classes(y[0])
-                    run.correct += int(np.count_nonzero(right))
-                if plan.checkpoint_every and engine.steps % plan.checkpoint_every == 0:
-                    self.save()
-            accuracy = run.correct / run.seen if classifies else None
-            plan.progress.step(run.step, run.loss, accuracy, run.seen)
-        accuracy = run.correct / run.seen if classifies else None
+                self.settle(0, good)  # what was begun has changed the weights
+            raise
         rates = engine.rates.numbers(max(engine.updates - 1, 0))
-        return Epoch(run.epoch, run.loss, accuracy, None, None, run.seconds, run.seen, rates)
+        return Epoch(run.epoch, run.loss, self.accuracy, None, None, run.seconds, run.seen, rates)
 
-    def augmented(self, x: Any) -> tuple[Array, ...]:
+    def settle(self, ahead: int, good: Snapshot | None) -> None:
+        """Notes the results of the steps that were begun, except for the last `ahead` of them."""
+        run = self.run
+        while len(self.waiting) > ahead:
+            results, y = self.waiting.popleft()
+            loss, scores = results()
+            if not math.isfinite(loss):
+                self.waiting.clear()
+                self.stop(loss, good)
+            samples = len(y[0])
+            run.step += 1
+            run.seen += samples
+            run.loss_sum += loss * samples
+            if scores is not None:
+                right = predicted_classes(scores) == predicted_classes(y[0])
+                run.correct += int(np.count_nonzero(right))
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of the epoch's samples so far that were classified right."""
+        return self.run.correct / self.run.seen if self.engine.classifies else None
+
+    def augmented(self, x: Any, step: int) -> tuple[Array, ...]:
         """What is trained on instead of the batch `x`, the same for the same seed and step."""
         assert self.plan.augment is not None
-        place = (self.plan.seed, self.run.epoch, self.run.step + 1)
+        place = (self.plan.seed, self.run.epoch, step)
         return arrays_of(self.plan.augment(x, np.random.default_rng(place)))
 
     def validated(self, record: Epoch) -> Epoch:
@@ -253,7 +276,7 @@ class _Loop:
     def stop(self, loss: float, good: Snapshot | None) -> None:
         """Raises the error for a loss that is not finite, with good weights in place."""
         wrong = self.engine.not_finite()
-        kept = "the weights are those of the step before"
+        kept = "the weights are those of the last step that was finite"
         if wrong is not None and good is not None:
             self.engine.restore(good)
             kept = f"{wrong!r} was not finite either, so the weights are those before the epoch"

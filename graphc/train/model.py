@@ -58,8 +58,8 @@ class Model(Displayed):
     frozen: patterns of parameter names, such as "0.*": those are not trained. clip_norm: all
     gradients are scaled so that together they have at most this norm. clip_value: each element of a
     gradient is put into +-clip_value. accumulate: how many batches one update averages over.
-    precision: "f32", or "bf16" for mixed precision: products are of numbers rounded to bf16 where
-    that is faster; sums, parameters and the optimiser's state stay f32. check_nans: a step or a
+    precision: of products, as for `compile`: by default the backend's own; "bf16" for mixed
+    precision. Sums, parameters and the optimiser's state stay f32. check_nans: a step or a
     prediction that is not finite raises an error naming the first node that was not.
     Raises GraphcError for anything that does not fit.
     """
@@ -79,7 +79,7 @@ class Model(Displayed):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
-        precision: str = "f32",
+        precision: str | None = None,
         check_nans: bool = False,
     ) -> None:
         types = _checked_network(net, input_type, loss)
@@ -384,7 +384,7 @@ def load(
     path: str | os.PathLike[str],
     backend: str = "llvm",
     threads: int | None = None,
-    precision: str = "f32",
+    precision: str | None = None,
 ) -> Model:
     """The model that `Model.save` wrote to `path`, or the network of a checkpoint, to predict with.
 

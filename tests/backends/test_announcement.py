@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from graphc_llvm import announcement
-from graphc_llvm.announcement import Announcement
+from graphc.runtime import announcement
+from graphc.runtime.announcement import Announcement
 
 
 class Terminal(io.StringIO):

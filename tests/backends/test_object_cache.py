@@ -20,8 +20,8 @@ from graphc.ir.node import OPERATORS
 from graphc.loops.language import Amount
 from graphc.passes.base import Pipeline
 from graphc.passes.pipelines import SMALL
+from graphc.runtime.object_cache import ObjectCache, object_cache
 from graphc_llvm import LLVMBackend, engine, step_record, variant
-from graphc_llvm.object_cache import ObjectCache, object_cache
 from graphc_llvm.step_record import StepRecord, record_origin
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_what_came_from_the_cache_can_still_be_explained() -> None:
 
 
 def test_a_record_says_what_the_program_says() -> None:
-    program = variant.build_program(graph(), SMALL, engine.machine_of())
+    program = variant.build_program(graph(), SMALL, engine.lowering(engine.machine_of()))
     record = StepRecord.of(program, "digest")
     assert StepRecord.parse(bytes(record)) == record
     memory, places = record.plan(5)

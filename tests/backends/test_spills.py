@@ -20,7 +20,7 @@ from graphc.ops.views import transpose
 from graphc.passes.base import Pipeline
 from graphc.passes.pipelines import LARGE, SMALL, backend_pipelines
 from graphc.runtime.program import build_program
-from graphc_llvm.engine import Target, assembly, machine_of
+from graphc_llvm.engine import Target, assembly, lowering, machine_of
 from graphc_llvm.module import step_module
 from graphc_llvm.spills import functions, innermost_loops, stack_traffic
 
@@ -85,7 +85,7 @@ def contractions(
     graph: Graph, pipeline: Pipeline, target: Target, machine: Machine
 ) -> Iterator[tuple[Kernel, str]]:
     """(kernel, assembly) of each contraction that `graph` becomes."""
-    program = build_program(graph, pipeline, machine)
+    program = build_program(graph, pipeline, lowering(machine))
     found = functions(assembly(step_module(program.calls, target.triple), target))
     by_number = {int(re.match(r"k(\d+)_", n)[1]): f for n, f in found.items() if n[0] == "k"}  # type: ignore[index]
     kernels = {id(call.kernel): call.kernel for call in program.calls}
@@ -136,7 +136,7 @@ def test_products_of_pairs_do_not_spill(layer: str) -> None:
 
 
 def test_products_of_tiles_are_among_the_micro_kernels() -> None:
-    program = build_program(LAYERS["3x3, in tiles"], SMALL, machine_of(AVX512))
+    program = build_program(LAYERS["3x3, in tiles"], SMALL, lowering(machine_of(AVX512)))
     assert [call.kernel.ops for call in program.calls].count(("einsum",)) == 3
 
 

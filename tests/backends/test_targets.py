@@ -10,7 +10,7 @@ import graphc as gc
 from graphc import optim, zoo
 from graphc.passes.pipelines import BACKEND
 from graphc.runtime.program import build_program
-from graphc_llvm.engine import Target, assembly, machine_of
+from graphc_llvm.engine import Target, assembly, lowering, machine_of
 from graphc_llvm.module import step_module
 
 V3 = Target("x86_64-unknown-linux-gnu", "x86-64-v3")
@@ -23,7 +23,7 @@ FOREIGN = {V3: "%zmm", V4: "v0.4s", ARM: "%ymm"}
 def _convolution(target: Target) -> str:
     """Assembly of a 3x3 convolution for large batches, and of nothing else."""
     graph = gc.trace(lambda x, w: gc.nn.functional.conv2d(x, w), "f32[N,6,14,14]", "f32[12,6,5,5]")
-    program = build_program(graph, BACKEND["large"], machine_of(target))
+    program = build_program(graph, BACKEND["large"], lowering(machine_of(target)))
     return assembly(step_module(program.calls, target.triple), target)
 
 
@@ -58,7 +58,7 @@ def test_inner_loops_of_a_convolution_do_not_spill(target: Target) -> None:
 def test_a_whole_training_step_compiles_for_every_target(target: Target) -> None:
     model = gc.Model(zoo.lenet5(), "f32[N,1,32,32]", "cross_entropy", optim.SGD(0.1, momentum=0.9))
     for pipeline in BACKEND.values():
-        program = build_program(model.graphs["train"], pipeline, machine_of(target))
+        program = build_program(model.graphs["train"], pipeline, lowering(machine_of(target)))
         text = assembly(step_module(program.calls, target.triple), target)
         assert re.search(MULTIPLY_ADD[target], text)
         calls = re.findall(r"\s(?:callq?|bl)\s+(\w+)@?", text)

@@ -63,7 +63,7 @@ def test_primitives_have_code_without_fusion(capsys: Capture) -> None:
 
 WRONG = {
     ("lenet5", "--emit", "asm"): "decompose the graph first",
-    ("mlp", "--emit", "cuda"): "there is no backend named 'cuda'",
+    ("mlp", "--emit", "cuda", "--backend", "tpu"): "there is no backend named 'tpu'",
     ("mlp", "-p", "fuse", "--emit", "llvm", "--backend", "numpy"): "generates no llvm code",
     ("lenet", "-p", "fuse"): "did you mean lenet5",
     ("mlp", "-p", "fus"): "did you mean fuse",

@@ -26,7 +26,11 @@ from graphc.base.errors import GraphcError
 from graphc.cli import WRONG, main
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("graphc", "frontends/graphc_nn", "backends/graphc_numpy", "backends/graphc_llvm")
+ROOMS = (
+    "graphc",
+    "frontends/graphc_nn",
+    *(f"backends/graphc_{name}" for name in ("numpy", "llvm", "cuda")),
+)
 CASES = Path(__file__).parent / "cases"
 AREAS = sorted(path.stem for path in CASES.glob("[a-z]*.py"))
 

@@ -119,4 +119,4 @@ def test_a_backend_that_alone_is_not_finite_is_said_so() -> None:
 
 def test_whatever_a_runner_can_be_asked_is_handed_on_but_packing() -> None:
     public = {name for name in vars(Runner) if not name.startswith("_")}
-    assert public - vars(NanCheck).keys() == {"pack", "layouts"}
+    assert public - vars(NanCheck).keys() == {"pack", "layouts", "bring", "start", "ahead"}

@@ -36,6 +36,7 @@ from graphc.ops.range_max import range_max, range_max_index
 from graphc.ops.reductions import max, mean
 from graphc.ops.regularization import dropout, sparsity
 from graphc.ops.structure import fused, get
+from graphc.ops.weight_pieces import conv2d_weight_grad_pieces
 
 
 def t(type: str, name: str = "x") -> Node:
@@ -115,6 +116,7 @@ CASES = (
     lambda folder: contractions.conv2d(X, t("f32[4,2,3,3]")),
     lambda folder: contractions.conv2d_input_grad(IMAGE, t("f32[2,1,3,3]"), size=(5, 5)),
     lambda folder: contractions.conv2d_weight_grad(IMAGE, IMAGE, window=(3, 3)),
+    lambda folder: conv2d_weight_grad_pieces(IMAGE, IMAGE, window=(1, 1), pieces=5),
     lambda folder: einsum(X, X, subscripts="ij,jk->"),
     lambda folder: einsum(X, IMAGE, subscripts="ij,jk->ik"),
     lambda folder: einsum(X, t("f32[4,2]"), subscripts="ij,jk->ik"),

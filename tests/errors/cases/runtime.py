@@ -52,6 +52,7 @@ CASES = (
     lambda folder: gc.compile(ADD, "fortran"),
     _absent,
     lambda folder: gc.compile(ADD, precision="f16"),
+    lambda folder: gc.compile(ADD, precision="tf32"),
     _without_bf16,
     lambda folder: gc.compile(gc.parse("graph g(%x: bf16[N,3]) { return %x }")),
     # running
