@@ -10,7 +10,16 @@ from __future__ import annotations
 from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.language import Accumulate, Allocate, For, Kernel, Prefetch, Statement, Store
+from graphc.loops.language import (
+    Accumulate,
+    Allocate,
+    For,
+    Kernel,
+    Prefetch,
+    Statement,
+    Store,
+    Transpose,
+)
 from graphc_llvm.addresses import Lines, Scope
 from graphc_llvm.bfloat16 import dot
 from graphc_llvm.text import MEMORY, Builder, Module, Val, mangled, vector_type
@@ -75,8 +84,10 @@ class KernelEmitter(Evaluation):
             self._block(s.body)
         elif isinstance(s, Prefetch):
             self._prefetch(s)
-        else:
+        elif isinstance(s, Transpose):
             emit_transpose(self, s)
+        else:
+            raise InternalError(f"{type(s).__name__} is no statement for processors")
 
     def _block(self, body: tuple[Statement, ...]) -> None:
         """Statements in order; stores that stand together read everything before they write

@@ -123,7 +123,7 @@ class TensorType:
         if self.layout != ROW_MAJOR and not is_layout(self.layout):
             raise GraphcError(
                 f"there is no layout {self.layout!r}",
-                remedy="layouts: batch_first, batch_last, channels_last, blocked_1, blocked_1_0 and the like",
+                remedy="layouts: batch_first, batch_last, channels_last, blocked_1_0 and the like",
             )
         if sum(d is N for d in self.shape) > 1:
             raise GraphcError(

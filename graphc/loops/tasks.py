@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable, index
 from graphc.loops.language import (
     Accumulate,
@@ -17,6 +18,7 @@ from graphc.loops.language import (
     Prefetch,
     Statement,
     Store,
+    Transpose,
     loop,
     substitute,
 )
@@ -87,11 +89,13 @@ def _rename(body: tuple[Statement, ...], at: dict[Variable, Index]) -> tuple[Sta
             return replace(
                 s, low=indices(s.low), high=indices(s.high), body=tuple(map(visit, s.body))
             )
-        return replace(
-            s,
-            target_place=indices(s.target_place),
-            source_place=indices(s.source_place),
-            limit=None if s.limit is None else s.limit.substitute(at),
-        )
+        if isinstance(s, Transpose):
+            return replace(
+                s,
+                target_place=indices(s.target_place),
+                source_place=indices(s.source_place),
+                limit=None if s.limit is None else s.limit.substitute(at),
+            )
+        raise InternalError(f"{type(s).__name__} is no statement for processors")
 
     return tuple(map(visit, body))

@@ -94,7 +94,7 @@ def images(*shape: int) -> str:
 
 
 def graph_of(kind: str, stride: int = 1) -> Graph:
-    """A convolution of 16 to 32 maps of 8x8 with its channels innermost, or one of its gradients."""
+    """A convolution of 16 to 32 maps of 8x8, channels innermost, or one of its gradients."""
     side = 8 // stride
     x = make_input("x", parse_type(images(16, 8, 8)))
     g = make_input("g", parse_type(images(32, side, side)))
