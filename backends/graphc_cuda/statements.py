@@ -273,6 +273,8 @@ class Source(Values):
         name = s.variable.name
         self.line("#pragma unroll")
         self.line(f"for (index {name} = 0; {name} < {count.constant}; ++{name}) {{")
+        if not self.in_threads:
+            self._learn_end(s)
         self.indent += "    "
         self._where(limits, s)
         self.indent = self.indent[:-4]
