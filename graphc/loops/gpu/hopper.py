@@ -35,6 +35,7 @@ from graphc.loops.gpu.matrix import PAIR, narrow
 from graphc.loops.gpu.places import (
     BLOCK,
     THREAD,
+    blocks_for,
     count,
     own_array,
     taken_apart,
@@ -199,13 +200,17 @@ class _Builder:
         self.staged = own_array("staged", DType.f32, staged, shared=True)
         self.thread = Variable(THREAD, tile.threads)
         # Blocks take every so many-th tile.
-        counts = matrices.blocks(tile.rows, tile.columns)
+        counts = (
+            count(matrices.groups),
+            blocks_for(count(left.filled), tile.rows),
+            blocks_for(count(right.filled), tile.columns),
+        )
         self.tiles = times(times(counts[0], counts[1]), counts[2])
         self.block = Variable(BLOCK, gpu.multiprocessors)
         rounds = -(-self.tiles.constant // gpu.multiprocessors) if self.tiles.is_constant else None
         self.turn = Variable("turn", rounds)
         number = index(self.turn) * gpu.multiprocessors + index(self.block)
-        spans = (matrices.groups, left.spans, right.spans)
+        spans = (matrices.groups, left.filled, right.filled)
         group, self.row, self.column = places_of(number, list(zip(spans, counts, strict=True)))
         self.groups = taken_apart(group, matrices.groups)
 
@@ -295,9 +300,9 @@ class _Builder:
 
     def _stored(self, part: Index) -> Statement:
         """What becomes of these results, by neighbours as one access moves them."""
-        matrices, tile = self.matrices, self.tile
-        left, right, definition = matrices.left.spans, matrices.right.spans, matrices.definition
-        lanes = result_lanes(definition.outputs, right)
+        tile, definition = self.tile, self.matrices.definition
+        left, right = self.left.filled, self.right.filled
+        lanes = result_lanes(definition.outputs, self.right.spans)
         line = tile.groups[1] * STAGED // lanes
         turn = Variable("turn_of_rows", tile.rows * line // tile.threads)
         flat = index(turn) * tile.threads + index(self.thread)
@@ -305,9 +310,12 @@ class _Builder:
         column = own_column // STAGED * self.instruction.n + part * STAGED + own_column % STAGED
         row, unit = self.row * tile.rows + own_row, (self.column * tile.columns + column) // lanes
         place = {**self.groups, **taken_apart(row, left), **taken_apart(unit, right, lanes)}
+        limits = [count(left) - row, count(right, lanes) - unit]
+        for each in (self.left, self.right):
+            if each.filled != each.spans:
+                limits.append(each.inner.extent - place[each.inner.variable])
         lane = Index()
         if lanes > 1:
             lane, place = index(LANE), with_lane(place, right, LANE)
         results = finish(definition, place, Read(self.staged, (own_row, own_column + lane)))
-        limits = [count(left) - row, count(right, lanes) - unit]
         return unrolled(where(limits, in_lanes(lanes, results)), turn)
