@@ -33,7 +33,7 @@ CORNERS = {1: 1 << 15, 2: 1 << 7, 3: 1 << 4}
 
 
 @dataclass(frozen=True)
-class Steps:
+class BoxSteps:
     """What is summed, a box of it a step. box: how much of each of `spans`, outermost first."""
 
     spans: tuple[Span, ...]
@@ -130,7 +130,14 @@ class Operand:
         """Whether zeros come for what is beyond the end of `span`."""
         return any(axis.walked == span and axis.ends_with(span) for axis in self.axes)
 
-    def array(self, extent: int, steps: Steps, stages: int) -> Buffer:
+    def reaches(self, steps: BoxSteps) -> bool:
+        """Whether a step is not more than a box can be."""
+        boxes = dict(zip(steps.spans, steps.box, strict=True))
+        return self.along_summed or all(
+            a.stride * boxes.get(a.walked, 1) <= MOST_BOX for a in self.axes if a.walked is not None
+        )
+
+    def array(self, extent: int, steps: BoxSteps, stages: int) -> Buffer:
         """Its pieces in shared memory, `extent` rows or columns each."""
         lines = (extent,) if self.along_summed else (extent // self.line, steps.depth)
         shape = (stages, *lines, self.line)
@@ -147,7 +154,7 @@ class Operand:
         array: Buffer,
         tile: Index,
         extent: int,
-        steps: Steps,
+        steps: BoxSteps,
         groups: Mapping[Variable, Index],
     ) -> Statement | None:
         """The copies that bring a piece of a tile for the step under way; None if they cannot."""

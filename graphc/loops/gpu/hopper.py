@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.gpu.boxes import Operand, Steps, operand
+from graphc.loops.gpu.boxes import BoxSteps, Operand, operand
 from graphc.loops.gpu.device import GPU, WARP
 from graphc.loops.gpu.fragments import (
     COLUMN,
@@ -147,7 +147,7 @@ def _room(gpu: GPU, tile: Tile) -> int:
     return gpu.shared_bytes - BARRIERS - 4 * tile.rows * (tile.groups[1] * STAGED + PADDING)
 
 
-def _steps(left: Operand, right: Operand, matrices: Matrices, depth: int) -> Steps | None:
+def _steps(left: Operand, right: Operand, matrices: Matrices, depth: int) -> BoxSteps | None:
     """What is summed in a step: a line of an operand that lies along it, else the box of at most
     `depth` numbers that wastes least.
     """
@@ -156,8 +156,9 @@ def _steps(left: Operand, right: Operand, matrices: Matrices, depth: int) -> Ste
     boxes = [tuple(lines.get(span, 1) for span in spans)]
     if not lines:
         boxes = [box for d in range(32, depth + 1, 16) for box in _boxes(d, len(spans))]
-    found = [Steps(spans, box) for box in boxes if len(lines) < 2]
+    found = [BoxSteps(spans, box) for box in boxes if len(lines) < 2]
     found = [s for s in found if s.waste() <= MOST_WASTE and _ends_with_zeros(s, left, right)]
+    found = [s for s in found if left.reaches(s) and right.reaches(s)]
     return min(found, key=lambda s: s.waste() * (1 + STEP_COST / s.depth), default=None)
 
 
@@ -169,7 +170,7 @@ def _boxes(depth: int, axes: int) -> list[tuple[int, ...]]:
     return [(*outer, d) for d in divisors for outer in _boxes(depth // d, axes - 1)]
 
 
-def _ends_with_zeros(steps: Steps, left: Operand, right: Operand) -> bool:
+def _ends_with_zeros(steps: BoxSteps, left: Operand, right: Operand) -> bool:
     """Whether what the last step reads beyond an end is multiplied by zeros."""
     return all(left.is_zero_beyond(span) or right.is_zero_beyond(span) for span in steps.overrun())
 
@@ -182,7 +183,7 @@ class _Builder:
         left: Operand,
         right: Operand,
         tile: Tile,
-        steps: Steps,
+        steps: BoxSteps,
     ) -> None:
         self.matrices, self.gpu, self.tile, self.steps = matrices, gpu, tile, steps
         self.left, self.right = left, right

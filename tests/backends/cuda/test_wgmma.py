@@ -18,7 +18,7 @@ import pytest
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.gpu.boxes import Operand, Steps
+from graphc.loops.gpu.boxes import BoxSteps, Operand
 from graphc.loops.gpu.device import H100
 from graphc.loops.gpu.fragments import COLUMN, ROW, WARPGROUP, WarpgroupInstruction
 from graphc.loops.gpu.hopper import PADDING, STAGED, TILES, Tile
@@ -97,7 +97,7 @@ def test_the_instruction_reads_what_was_copied(
     """For the first and the last instruction of a step: `kept` rows or columns of 320."""
     operand, size = _operand("array", dtype, turned), dtype.itemsize
     assert turned or depth == operand.line
-    steps = Steps((Span(Variable("summed", 512), 512),), (depth,))
+    steps = BoxSteps((Span(Variable("summed", 512), 512),), (depth,))
     array, stages, stage = operand.array(320, steps, 3), 3, 2
     assert array.shape[0] == stages
     deep = WarpgroupInstruction(dtype, 64).k
