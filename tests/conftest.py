@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the golden tests print into their files, to be reviewed in the diff",
     )
+    parser.addoption(
+        "--all-kernels",
+        action="store_true",
+        help="compile every kernel of the zoo for graphics processors, not one of each structure",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -21,13 +21,17 @@ from graphc.base import settings
 from graphc.cli import COMMANDS, main
 from graphc.ir.graph import Graph
 from graphc.ir.node import OPERATORS
+from graphc.loops.gpu.device import H100
+from graphc.loops.gpu.lower import lower as lower_for_gpu
 from graphc.loops.lower import lower
 from graphc.loops.schedule import Machine
 from graphc.ops.op import Op
 from graphc.passes.base import PASSES, Pipeline
 from graphc.passes.catalog import describe_passes
-from graphc.passes.pipelines import LARGE
+from graphc.passes.pipelines import LARGE, SMALL
+from graphc_cuda.source import kernel_source
 from graphc_llvm.vector_math import ULP
+from graphc_nn.functional import relu
 from tests.fixtures.graphs import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +99,13 @@ def first_loops() -> str:
     return "\n".join(["```", "$ graphc show lenet5 --loops", *shown, "```"])
 
 
+def cuda_kernel() -> str:
+    """A kernel for a graphics processor, as loops and as CUDA C++."""
+    net = gc.trace(lambda x, y: relu(x * y) + 1.5, "f32[N,3,8]", "f32[N,3,8]", name="fused")
+    kernel = lower_for_gpu(SMALL(net).outputs[0], H100)
+    return f"```\n{kernel}\n```\n\n```cpp\n{kernel_source(kernel).rstrip()}\n```"
+
+
 def reference() -> str:
     """A section for each public module, a row for each name: its signature and what it is."""
     own = sorted(name for name in gc.__all__ if name not in gc._MODULES and name != "__version__")
@@ -149,6 +160,7 @@ GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
     "ops": ("docs/ir.md", op_table),
     "passes": ("docs/passes.md", pass_list),
     "loops": ("README.md", first_loops),
+    "cuda": ("docs/cuda.md", cuda_kernel),
     "reference": ("docs/reference.md", reference),
     "errors": ("docs/errors.md", error_catalogue),
 }

@@ -115,15 +115,17 @@ class Specialised(Source):
 
     def _produce(self, s: Pipeline) -> None:
         name = s.variable.name
-        copies = [(c, times) for c, times in _repeated(s.load)]
         size = sum(
-            times * c.map.lines * c.map.width * c.target.dtype.itemsize for c, times in copies
+            times * c.map.lines * c.map.width * c.target.dtype.itemsize
+            for c, times in _repeated(s.load)
         )
         self.line(f"for (index {name} = 0; {name} < {self.index(s.extent)}; ++{name}) {{")
-        self.line("    await_barrier(empty + stage, phase ^ 1);")
-        self.line(f"    expect_bytes(full + stage, {size});")
-        self.inside(s.load)
+        self.indent += "    "
+        self.line("await_barrier(empty + stage, phase ^ 1);")
+        self.line(f"expect_bytes(full + stage, {size});")
+        self.fresh(s.load)
         self._advance(s)
+        self.indent = self.indent[:-4]
         self.line("}")
 
     def _consume(self, s: Pipeline) -> None:
@@ -132,15 +134,17 @@ class Specialised(Source):
         """
         name, extent = s.variable.name, self.index(s.extent)
         self.line(f"for (index {name} = 0; {name} < {extent}; ++{name}) {{")
-        self.line("    await_barrier(full + stage, phase);")
+        self.indent += "    "
+        self.line("await_barrier(full + stage, phase);")
         self._hold()
-        self.line("    begin_products();")
-        self.inside(s.use)
-        self.line("    commit_products();")
-        self.line("    await_products<1>();")
+        self.line("begin_products();")
+        self.fresh(s.use)
+        self.line("commit_products();")
+        self.line("await_products<1>();")
         self._hold()
-        self.line(f"    if ({name} > 0) pass_barrier(empty + {self._before(s)});")
+        self.line(f"if ({name} > 0) pass_barrier(empty + {self._before(s)});")
         self._advance(s)
+        self.indent = self.indent[:-4]
         self.line("}")
         self.line("await_products<0>();")
         self._hold()
@@ -155,7 +159,7 @@ class Specialised(Source):
         return f"(stage == 0 ? {s.stages - 1} : stage - 1)"
 
     def _advance(self, s: Pipeline) -> None:
-        self.line(f"    if (++stage == {s.stages}) {{ stage = 0; phase ^= 1; }}")
+        self.line(f"if (++stage == {s.stages}) {{ stage = 0; phase ^= 1; }}")
 
     # -- statements -------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ where one of them writes shared memory that the other touches, and only there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 
 from graphc.base.errors import InternalError
@@ -32,23 +31,13 @@ from graphc.loops.language import (
 )
 from graphc_cuda.fragments import load_lines, multiply_line, words_of
 from graphc_cuda.scalar import MEMORY, REGISTER, call
+from graphc_cuda.touched import Touched, shared_touched
 from graphc_cuda.values import Lane, Values
 
 
 def symbol_of(kernel: Kernel) -> str:
     """The name of a kernel's function."""
     return "k_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
-
-
-@dataclass
-class _Touched:
-    """Shared arrays touched since the last barrier."""
-
-    read: set[str] = field(default_factory=set)
-    written: set[str] = field(default_factory=set)
-
-    def copy(self) -> _Touched:
-        return _Touched(set(self.read), set(self.written))
 
 
 class Source(Values):
@@ -60,7 +49,7 @@ class Source(Values):
         super().__init__()
         self.kernel = kernel
         self.launch: Launch = launch_of(kernel)
-        self.touched = _Touched()
+        self.touched = Touched()
         self.in_threads = False
         self.around_threads: set[str] = set()  # arrays whose first axis is the thread
         loads = (s for s in within(kernel.body) if isinstance(s, LoadFragment))
@@ -187,11 +176,11 @@ class Source(Values):
         self.indent += "    "
         self.line(f"if ({name} < {self.index(s.extent)}) {{")
         self.line(f"    const index stage = {name} % {s.stages};")
-        self.touched = _Touched()
+        self.touched = Touched()
         self.inside(s.load)
         self.line("}")
         self.line(end)
-        self.touched = _Touched()
+        self.touched = Touched()
         self.indent = self.indent[:-4]
 
     def _load_fragment(self, s: LoadFragment) -> None:
@@ -209,7 +198,7 @@ class Source(Values):
     def barrier(self) -> None:
         """Waits for the other threads."""
         self.line(self.wait)
-        self.touched = _Touched()
+        self.touched = Touched()
 
     def _for(self, s: For) -> None:
         if s.mode == "thread":
@@ -221,7 +210,7 @@ class Source(Values):
 
     def _threads(self, s: For) -> None:
         """All threads at once, behind a barrier if they touch what others have written."""
-        read, written, copied = _shared_touched(s.body)
+        read, written, copied = shared_touched(s.body)
         before = self.touched
         if (written | copied) & (before.read | before.written) or read & before.written:
             self.barrier()
@@ -273,6 +262,8 @@ class Source(Values):
         name = s.variable.name
         self.line("#pragma unroll")
         self.line(f"for (index {name} = 0; {name} < {count.constant}; ++{name}) {{")
+        if not self.in_threads:
+            self._learn_end(s)
         self.indent += "    "
         self._where(limits, s)
         self.indent = self.indent[:-4]
@@ -405,18 +396,3 @@ def _extreme(function: str, texts: list[str]) -> str:
     for other in texts[1:]:
         result = f"{function}({result}, {other})"
     return result
-
-
-def _shared_touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str], set[str]]:
-    """Names of the shared arrays that statements read, write, and copy to."""
-    read: set[str] = set()
-    written: set[str] = set()
-    copied: set[str] = set()
-    for s in within(body):
-        if isinstance(s, Store | Accumulate):
-            read |= {r.buffer.name for r in reads(s.value) if r.buffer.shared}
-            if s.buffer.shared:
-                written.add(s.buffer.name)
-        elif isinstance(s, CopyAsync):
-            copied.add(s.target.name)
-    return read, written, copied

@@ -18,9 +18,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from graphc.base.errors import GraphcError
 from graphc.ir.index import Index
 from graphc.ir.node import Attrs, Node, make
-from graphc.ir.types import Dim, TensorType, shape_text, window_extent
+from graphc.ir.types import Dim, DType, TensorType, shape_text, window_extent
 from graphc.ops.contractions import Pair, pair
-from graphc.ops.families import require_dtype, same_dtype
+from graphc.ops.families import product_dtype
 from graphc.ops.op import Contraction, Op, common_layout, sample
 
 At = Mapping[str, Index]
@@ -49,10 +49,10 @@ def _attrs(stride: Pair, block: Pair) -> dict[str, Any]:
     }
 
 
-def _check(what: str, inputs: tuple[TensorType, ...], attrs: Attrs, ranks: Extents) -> None:
-    same_dtype(what, inputs)
+def _check(what: str, inputs: tuple[TensorType, ...], attrs: Attrs, ranks: Extents) -> DType:
+    """The dtype of the result. Raises GraphcError for what is no product of such tensors."""
+    dtype = product_dtype(what, inputs)
     for type, rank in zip(inputs, ranks, strict=True):
-        require_dtype(what, type, "float")
         fixed = type.shape if rank == 6 else type.shape[1:]
         if type.rank != rank or not all(isinstance(d, int) and d > 0 for d in fixed):
             raise GraphcError(
@@ -63,6 +63,7 @@ def _check(what: str, inputs: tuple[TensorType, ...], attrs: Attrs, ranks: Exten
     for name in ("stride", "block", "size", "window"):
         if name in attrs:
             pair(attrs[name], f"{what}: {name}", 1)
+    return dtype
 
 
 def _expect(what: str, name: str, found: Sequence[Dim], expected: Sequence[Dim]) -> None:
@@ -85,12 +86,12 @@ def local_conv2d(x: Node, w: Node, *, stride: Pair = 1, block: Pair = 1) -> Node
 
 
 def _rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
-    _check("local_conv2d", inputs, attrs, (4, 6))
+    dtype = _check("local_conv2d", inputs, attrs, (4, 6))
     x, w = inputs
     size = output_size(x.concrete(1)[2:], w.concrete(1)[4:], attrs["stride"])
     _expect("local_conv2d", "blocks of the weights", w.shape[:2], blocks(size, attrs["block"]))
     _expect("local_conv2d", "channels of the weights", w.shape[3:4], x.shape[1:2])
-    return TensorType(x.dtype, (x.shape[0], w.shape[2], *size)).with_layout(common_layout(inputs))
+    return TensorType(dtype, (x.shape[0], w.shape[2], *size)).with_layout(common_layout(inputs))
 
 
 def _contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contraction:
@@ -161,13 +162,13 @@ def local_conv2d_input_grad(
 
 def _input_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     what = "local_conv2d_input_grad"
-    _check(what, inputs, attrs, (4, 6))
+    dtype = _check(what, inputs, attrs, (4, 6))
     g, w = inputs
     size = output_size(attrs["size"], w.concrete(1)[4:], attrs["stride"])
     _expect(what, "extents of the gradient", g.shape[1:], (w.shape[2], *size))
     _expect(what, "blocks of the weights", w.shape[:2], blocks(size, attrs["block"]))
     shape = (g.shape[0], w.shape[3], *attrs["size"])
-    return TensorType(g.dtype, shape).with_layout(common_layout(inputs))
+    return TensorType(dtype, shape).with_layout(common_layout(inputs))
 
 
 def _input_grad_contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contraction:
@@ -240,12 +241,12 @@ def local_conv2d_weight_grad(
 
 def _weight_grad_rule(inputs: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
     what = "local_conv2d_weight_grad"
-    _check(what, inputs, attrs, (4, 4))
+    dtype = _check(what, inputs, attrs, (4, 4))
     x, g = inputs
     size = output_size(x.concrete(1)[2:], attrs["window"], attrs["stride"])
     _expect(what, "extents of the gradient", (g.shape[0], *g.shape[2:]), (x.shape[0], *size))
     shape = (*blocks(size, attrs["block"]), g.shape[1], x.shape[1], *attrs["window"])
-    return TensorType(x.dtype, shape)
+    return TensorType(dtype, shape)
 
 
 def _weight_grad_contraction(inputs: tuple[TensorType, ...], attrs: Attrs) -> Contraction:

@@ -15,6 +15,8 @@ import pytest
 import graphc as gc
 from graphc.ir.graph import Graph
 from graphc.loops.gpu.device import A100, GPU, H100
+from graphc.loops.gpu.launch import launch_of
+from graphc.loops.gpu.tensor_maps import Dimension, Image, TensorMap, Tiled
 from graphc.loops.language import Kernel
 from graphc.ops.interpret import interpret
 from tests.loops.emulation import emulated, kernels_of, program_of
@@ -66,11 +68,7 @@ SHAPES = {
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_convolutions_and_their_gradients(shape: str, op: str) -> None:
-    graph = SHAPES[shape].graph(op)
-    if op == "conv2d_weight_grad" and SHAPES[shape].channels % 64:
-        assert not _boxed(graph, "bf16"), "a line would hold channels of two taps"
-        return
-    _agrees(graph, "bf16", (2,))
+    _agrees(SHAPES[shape].graph(op), "bf16", (2,))
 
 
 @pytest.mark.parametrize("shape", ["plain", "channels that end within a line", "strided point"])
@@ -144,6 +142,7 @@ def test_what_follows_a_product_is_part_of_its_kernel() -> None:
         (Convolution(64, 64).graph("conv2d_input_grad"), "tf32"),
         (Convolution(64, 64).graph("conv2d_weight_grad"), "tf32"),
         (_product("left", 64, 64, 64), "tf32"),
+        (Convolution(32, 64).graph("conv2d_weight_grad"), "bf16"),
         (_product("right", 64, 100, 64), "bf16"),
     ],
     ids=[
@@ -152,6 +151,7 @@ def test_what_follows_a_product_is_part_of_its_kernel() -> None:
         "right operand of f32 that would have to be turned",
         "operands of f32 that would have to be turned",
         "left operand of f32 that would have to be turned",
+        "lines that would hold channels of two taps",
         "rows that are no multiple of 16 bytes",
     ],
 )
@@ -166,6 +166,40 @@ def test_other_processors_have_no_boxes() -> None:
 
 def test_exact_products_are_those_of_threads() -> None:
     assert not _boxed(SHAPES["plain"].graph("conv2d"), "f32", H100)
+
+
+IMAGES = (Dimension(1, 28 * 30 * 64, True), Dimension(28, 30 * 64), Dimension(30, 64))
+GRADIENTS = (Dimension(1, 14 * 15 * 128, True), Dimension(14, 15 * 128), Dimension(15, 128))
+WEIGHTS = (Dimension(128, 576), Dimension(3, 192), Dimension(3, 64))
+CHANNEL = Dimension(64, 1)
+MAP = Dimension(128, 1)
+
+
+def _maps(op: str) -> list[TensorMap]:
+    """Of a convolution of stride 2, 3x3, padding 1: by operand, the left one first."""
+    (kernel,) = _boxed(Convolution(64, 128, size=(28, 30), stride=(2, 2)).graph(op), "bf16", H100)
+    return [each.map for each in launch_of(kernel).maps]
+
+
+def test_a_convolution_walks_over_images_and_takes_the_weights_of_a_tap() -> None:
+    assert _maps("conv2d") == [
+        Image((*IMAGES, CHANNEL), (14, 15), (2, 2), (1, 1), pixels=128, channels=64),
+        Tiled((*WEIGHTS, CHANNEL), (64, 1, 1, 64), (1, 1, 1, 1)),
+    ]
+
+
+def test_an_input_gradient_walks_over_gradients_for_each_phase_of_the_stride() -> None:
+    assert _maps("conv2d_input_grad") == [
+        Image((*GRADIENTS, MAP), (14, 15), (1, 1), (1, 1), pixels=256, channels=64),
+        Tiled((*WEIGHTS, CHANNEL), (64, 1, 1, 64), (1, 1, 1, 1)),
+    ]
+
+
+def test_a_weight_gradient_sums_boxes_of_pixels_that_lie_a_stride_apart() -> None:
+    assert _maps("conv2d_weight_grad") == [
+        Tiled((*GRADIENTS, MAP), (32, 1, 3, 64), (1, 1, 1, 1)),
+        Tiled((*IMAGES, CHANNEL), (32, 1, 3, 64), (1, 1, 2, 1)),
+    ]
 
 
 def test_large_products_have_large_tiles() -> None:

@@ -26,13 +26,14 @@ from graphc.loops.language import STAGE, Buffer, CopyTile, Read, Statement, loop
 MOST_AXES = 5
 MOST_BOX = 256  # indices along an axis of a box, those that strides leave out included
 MOST_STRIDE = 8
+MOST_FILLED = 1.5  # numbers of lines that are filled up, for each that there is
 ACCESS = 16  # bytes: steps along axes are multiples
 # How far the first and last pixel may lie from the edges of an image, by its axes of pixels.
 CORNERS = {1: 1 << 15, 2: 1 << 7, 3: 1 << 4}
 
 
 @dataclass(frozen=True)
-class Steps:
+class BoxSteps:
     """What is summed, a box of it a step. box: how much of each of `spans`, outermost first."""
 
     spans: tuple[Span, ...]
@@ -115,11 +116,28 @@ class Operand:
         """Numbers of a line."""
         return LINE // self.read.dtype.itemsize
 
+    @property
+    def filled(self) -> tuple[Span, ...]:
+        """Rows or columns with the last of several spans filled up to whole lines, where it lies
+        along them.
+        """
+        *outer, last = self.spans
+        if self.along_summed or not outer:
+            return self.spans
+        return (*outer, replace(last, extent=-(-last.extent // self.line) * self.line))
+
     def is_zero_beyond(self, span: Span) -> bool:
         """Whether zeros come for what is beyond the end of `span`."""
         return any(axis.walked == span and axis.ends_with(span) for axis in self.axes)
 
-    def array(self, extent: int, steps: Steps, stages: int) -> Buffer:
+    def reaches(self, steps: BoxSteps) -> bool:
+        """Whether a step is not more than a box can be."""
+        boxes = dict(zip(steps.spans, steps.box, strict=True))
+        return self.along_summed or all(
+            a.stride * boxes.get(a.walked, 1) <= MOST_BOX for a in self.axes if a.walked is not None
+        )
+
+    def array(self, extent: int, steps: BoxSteps, stages: int) -> Buffer:
         """Its pieces in shared memory, `extent` rows or columns each."""
         lines = (extent,) if self.along_summed else (extent // self.line, steps.depth)
         shape = (stages, *lines, self.line)
@@ -136,7 +154,7 @@ class Operand:
         array: Buffer,
         tile: Index,
         extent: int,
-        steps: Steps,
+        steps: BoxSteps,
         groups: Mapping[Variable, Index],
     ) -> Statement | None:
         """The copies that bring a piece of a tile for the step under way; None if they cannot."""
@@ -152,7 +170,7 @@ class Operand:
         parts = extent // self.line
         part = Variable("part", parts)
         lines = tile * parts + index(part)
-        place = {**where, **taken_apart(lines, self.spans, self.line)}
+        place = {**where, **taken_apart(lines, self.filled, self.line)}
         walks = {span: box for span, box in zip(steps.spans, steps.box, strict=True) if box > 1}
         found = self._tiled({**walks, self.inner: self.line}, place)
         if found is None:
@@ -240,8 +258,8 @@ def operand(
     if any(a.dimension.step * size % ACCESS or a.stride > MOST_STRIDE for a in outer):
         return None
     found = Operand(name, read, axes, factor.spans, inner, along_summed)
-    # Parts of several spans must keep to the lines of the last.
-    whole = inner == factor.spans[-1] and inner.extent % found.line == 0
+    # Lines of one of several spans end with it: the next is another tap's.
+    whole = inner == factor.spans[-1] and found.filled[-1].extent <= MOST_FILLED * inner.extent
     return found if along_summed or len(factor.spans) == 1 or whole else None
 
 

@@ -5,17 +5,22 @@ A block stays on its multiprocessor and computes one tile after the other; all l
 pipeline, so that those of the next tile begin while results of the last are stored. This file says
 which tiles, `boxes` what is copied. What does not come in boxes is left to `matrix`.
 
+Results lie spread over the registers of a group of warps, two neighbours a thread. They go through
+shared memory, some columns at a time, so that threads store whole lines of them, and read whole
+lines of what else is computed from.
+
 The tile is the one with the least cost: what the tiles of a multiprocessor multiply, by the share
 of the tensor cores' rate that reading so many rows and columns from shared memory lets through.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.gpu.boxes import Operand, Steps, operand
+from graphc.loops.gpu.boxes import BoxSteps, Operand, operand
 from graphc.loops.gpu.device import GPU, WARP
 from graphc.loops.gpu.fragments import (
     COLUMN,
@@ -26,15 +31,29 @@ from graphc.loops.gpu.fragments import (
     WarpgroupInstruction,
     lane_of,
 )
-from graphc.loops.gpu.matrix import PAIR, finished_pair, narrow
-from graphc.loops.gpu.places import BLOCK, THREAD, own_array, taken_apart, unrolled
+from graphc.loops.gpu.matrix import PAIR, narrow
+from graphc.loops.gpu.places import (
+    BLOCK,
+    THREAD,
+    blocks_for,
+    count,
+    own_array,
+    taken_apart,
+    unrolled,
+    where,
+    with_lane,
+)
+from graphc.loops.gpu.pointwise import LANE, in_lanes, result_lanes
 from graphc.loops.gpu.product import times
+from graphc.loops.gpu.reduction import finish
 from graphc.loops.gpu.tiling import Matrices, places_of
 from graphc.loops.language import (
+    BATCH,
     Allocate,
     Literal,
     MultiplyShared,
     Pipeline,
+    Read,
     Statement,
     Store,
     loop,
@@ -45,7 +64,10 @@ FEWEST_STAGES, MOST_STAGES = 3, 8
 MOST_WASTE = 1.5  # products of zeros, with those of numbers, for each of these alone
 MOST_DEPTH = 128  # numbers that a step sums
 STEP_COST = 8  # of a step, in numbers summed: barriers
-BARRIERS = 1 << 10  # bytes of shared memory that are not for operands
+BARRIERS = 1 << 10  # bytes of shared memory that are for these
+BATCHES = (32, 256)  # for which a tile is chosen
+STAGED = 32  # columns of a group of warps whose results go through shared memory at a time
+PADDING = 8  # numbers between their lines, so that eight rows of pairs meet no conflict
 
 
 @dataclass(frozen=True)
@@ -114,13 +136,18 @@ def _builder(
     sides = ((left, tile.rows), (right, tile.columns))
     if any(extent % each.line for each, extent in sides if not each.along_summed):
         return None
-    most = (gpu.shared_bytes - BARRIERS) // FEWEST_STAGES
+    most = _room(gpu, tile) // FEWEST_STAGES
     depth = min(MOST_DEPTH, most // ((tile.rows + tile.columns) * left.read.dtype.itemsize))
     steps = _steps(left, right, matrices, depth)
     return None if steps is None else _Builder(matrices, gpu, left, right, tile, steps)
 
 
-def _steps(left: Operand, right: Operand, matrices: Matrices, depth: int) -> Steps | None:
+def _room(gpu: GPU, tile: Tile) -> int:
+    """Bytes of shared memory for operands."""
+    return gpu.shared_bytes - BARRIERS - 4 * tile.rows * (tile.groups[1] * STAGED + PADDING)
+
+
+def _steps(left: Operand, right: Operand, matrices: Matrices, depth: int) -> BoxSteps | None:
     """What is summed in a step: a line of an operand that lies along it, else the box of at most
     `depth` numbers that wastes least.
     """
@@ -129,8 +156,9 @@ def _steps(left: Operand, right: Operand, matrices: Matrices, depth: int) -> Ste
     boxes = [tuple(lines.get(span, 1) for span in spans)]
     if not lines:
         boxes = [box for d in range(32, depth + 1, 16) for box in _boxes(d, len(spans))]
-    found = [Steps(spans, box) for box in boxes if len(lines) < 2]
+    found = [BoxSteps(spans, box) for box in boxes if len(lines) < 2]
     found = [s for s in found if s.waste() <= MOST_WASTE and _ends_with_zeros(s, left, right)]
+    found = [s for s in found if left.reaches(s) and right.reaches(s)]
     return min(found, key=lambda s: s.waste() * (1 + STEP_COST / s.depth), default=None)
 
 
@@ -142,7 +170,7 @@ def _boxes(depth: int, axes: int) -> list[tuple[int, ...]]:
     return [(*outer, d) for d in divisors for outer in _boxes(depth // d, axes - 1)]
 
 
-def _ends_with_zeros(steps: Steps, left: Operand, right: Operand) -> bool:
+def _ends_with_zeros(steps: BoxSteps, left: Operand, right: Operand) -> bool:
     """Whether what the last step reads beyond an end is multiplied by zeros."""
     return all(left.is_zero_beyond(span) or right.is_zero_beyond(span) for span in steps.overrun())
 
@@ -155,7 +183,7 @@ class _Builder:
         left: Operand,
         right: Operand,
         tile: Tile,
-        steps: Steps,
+        steps: BoxSteps,
     ) -> None:
         self.matrices, self.gpu, self.tile, self.steps = matrices, gpu, tile, steps
         self.left, self.right = left, right
@@ -164,29 +192,40 @@ class _Builder:
         self.instruction = WarpgroupInstruction(left.read.dtype, tile.columns // across)
         self.down = tile.rows // (down * self.instruction.m)
         size = (tile.rows + tile.columns) * steps.depth * left.read.dtype.itemsize
-        self.stages = min(MOST_STAGES, (gpu.shared_bytes - BARRIERS) // size)
+        self.stages = min(MOST_STAGES, _room(gpu, tile) // size)
         self.lefts = left.array(tile.rows, steps, self.stages)
         self.rights = right.array(tile.columns, steps, self.stages)
         fragments = (self.down, self.instruction.n // TARGET.columns, TARGET.elements)
         self.total = own_array("total", DType.f32, (tile.threads, *fragments))
+        staged = (tile.rows, across * STAGED + PADDING)
+        self.staged = own_array("staged", DType.f32, staged, shared=True)
         self.thread = Variable(THREAD, tile.threads)
         # Blocks take every so many-th tile.
-        counts = matrices.blocks(tile.rows, tile.columns)
+        counts = (
+            count(matrices.groups),
+            blocks_for(count(left.filled), tile.rows),
+            blocks_for(count(right.filled), tile.columns),
+        )
         self.tiles = times(times(counts[0], counts[1]), counts[2])
         self.block = Variable(BLOCK, gpu.multiprocessors)
         rounds = -(-self.tiles.constant // gpu.multiprocessors) if self.tiles.is_constant else None
         self.turn = Variable("turn", rounds)
         number = index(self.turn) * gpu.multiprocessors + index(self.block)
-        spans = (matrices.groups, left.spans, right.spans)
+        spans = (matrices.groups, left.filled, right.filled)
         group, self.row, self.column = places_of(number, list(zip(spans, counts, strict=True)))
         self.groups = taken_apart(group, matrices.groups)
 
     def cost(self) -> float:
-        """What the tiles of a multiprocessor take, for a usual batch."""
-        tile = self.tile
-        each = -(-self.matrices.usual_blocks(tile.rows, tile.columns) // self.gpu.multiprocessors)
-        steps = self.steps.waste() * (1 + STEP_COST / self.steps.depth)
-        return each * tile.rows * tile.columns * steps / tile.share
+        """What the tiles of a multiprocessor take, for a small and for a large batch."""
+        tile, depth = self.tile, self.steps.depth + STEP_COST
+        times = []
+        for n in BATCHES:
+            tiles, steps = (
+                i.evaluate({BATCH: n}.__getitem__) for i in (self.tiles, self.steps.number)
+            )
+            each = -(-tiles // self.gpu.multiprocessors)
+            times.append(each * tile.rows * tile.columns * steps * depth / tile.share)
+        return math.prod(times)
 
     def result(self) -> tuple[Statement, ...] | None:
         tile, steps = self.tile, self.steps
@@ -200,11 +239,11 @@ class _Builder:
         body: tuple[Statement, ...] = (
             self._threads((self._cleared(),)),
             Pipeline(steps.variable, steps.number, self.stages, load, (self._multiplied(),)),
-            self._threads((self._finished(),)),
+            self._finished(),
         )
         left = self.tiles - index(self.block) + (self.gpu.multiprocessors - 1)
         body = (loop(self.turn, left // self.gpu.multiprocessors, "serial", body),)
-        for array in (self.total, self.rights, self.lefts):
+        for array in (self.total, self.staged, self.rights, self.lefts):
             body = (Allocate(array, body),)
         blocks = index(self.gpu.multiprocessors)
         return (loop(self.block, blocks, "block", body, high=(self.tiles,)),)
@@ -239,16 +278,45 @@ class _Builder:
         return number // across, number % across
 
     def _finished(self) -> Statement:
-        """Every result that exists, by the thread that holds it."""
-        each, tile = self.instruction, self.tile
-        i, j = Variable("i", self.down), Variable("j", each.n // TARGET.columns)
+        """Every result that exists: from who holds it to shared memory, from there in whole lines
+        to where it belongs.
+        """
+        part = Variable("part", self.instruction.n // STAGED)
+        steps = (self._staged(index(part)), self._stored(index(part)))
+        return unrolled(tuple(self._threads((step,)) for step in steps), part)
+
+    def _staged(self, part: Index) -> Statement:
+        """The results of so many columns of each group of warps."""
+        i, j = Variable("i", self.down), Variable("j", STAGED // TARGET.columns)
         half = Variable("half", TARGET.elements // PAIR)
         group_row, group_column = self._group(index(self.thread) // WARPGROUP_THREADS)
         warp = index(self.thread) // WARP % (WARPGROUP_THREADS // WARP)
         down, across = TARGET.place(lane_of(self.thread), index(half) * PAIR)
-        row = self.row * tile.rows + (group_row * self.down + index(i)) * each.m
-        row += warp * TARGET.rows + down
-        column = self.column * tile.columns + group_column * each.n + index(j) * TARGET.columns
-        held = (index(self.thread), index(i), index(j), index(half) * PAIR)
-        pair = finished_pair(self.matrices, self.groups, row, column + across, self.total, held)
-        return unrolled(pair, i, half, j)
+        row = (group_row * self.down + index(i)) * self.instruction.m + warp * TARGET.rows + down
+        column = group_column * STAGED + index(j) * TARGET.columns + across
+        fragment = part * (STAGED // TARGET.columns) + index(j)
+        held = (index(self.thread), index(i), fragment, index(half) * PAIR + index(LANE))
+        store = Store(self.staged, (row, column + index(LANE)), Read(self.total, held))
+        return unrolled(in_lanes(PAIR, (store,)), i, j, half)
+
+    def _stored(self, part: Index) -> Statement:
+        """What becomes of these results, by neighbours as one access moves them."""
+        tile, definition = self.tile, self.matrices.definition
+        left, right = self.left.filled, self.right.filled
+        lanes = result_lanes(definition.outputs, self.right.spans)
+        line = tile.groups[1] * STAGED // lanes
+        turn = Variable("turn_of_rows", tile.rows * line // tile.threads)
+        flat = index(turn) * tile.threads + index(self.thread)
+        own_row, own_column = flat // line, flat % line * lanes
+        column = own_column // STAGED * self.instruction.n + part * STAGED + own_column % STAGED
+        row, unit = self.row * tile.rows + own_row, (self.column * tile.columns + column) // lanes
+        place = {**self.groups, **taken_apart(row, left), **taken_apart(unit, right, lanes)}
+        limits = [count(left) - row, count(right, lanes) - unit]
+        for each in (self.left, self.right):
+            if each.filled != each.spans:
+                limits.append(each.inner.extent - place[each.inner.variable])
+        lane = Index()
+        if lanes > 1:
+            lane, place = index(LANE), with_lane(place, right, LANE)
+        results = finish(definition, place, Read(self.staged, (own_row, own_column + lane)))
+        return unrolled(where(limits, in_lanes(lanes, results)), turn)

@@ -18,10 +18,10 @@ import pytest
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.gpu.boxes import Operand, Steps
+from graphc.loops.gpu.boxes import BoxSteps, Operand
 from graphc.loops.gpu.device import H100
 from graphc.loops.gpu.fragments import COLUMN, ROW, WARPGROUP, WarpgroupInstruction
-from graphc.loops.gpu.hopper import TILES, Tile
+from graphc.loops.gpu.hopper import PADDING, STAGED, TILES, Tile
 from graphc.loops.gpu.launch import launch_of
 from graphc.loops.gpu.places import Span
 from graphc.loops.language import (
@@ -97,7 +97,7 @@ def test_the_instruction_reads_what_was_copied(
     """For the first and the last instruction of a step: `kept` rows or columns of 320."""
     operand, size = _operand("array", dtype, turned), dtype.itemsize
     assert turned or depth == operand.line
-    steps = Steps((Span(Variable("summed", 512), 512),), (depth,))
+    steps = BoxSteps((Span(Variable("summed", 512), 512),), (depth,))
     array, stages, stage = operand.array(320, steps, 3), 3, 2
     assert array.shape[0] == stages
     deep = WarpgroupInstruction(dtype, 64).k
@@ -190,6 +190,25 @@ def test_launches_have_room_and_begin_arrays_where_patterns_do(name: str) -> Non
     assert launch.barriers + 16 * launch.stages == launch.shared_bytes
     assert launch.grid(1) <= launch.grid(64) <= H100.multiprocessors
     assert {each.number for each in launch.maps} == {0, 1}
+
+
+def test_results_that_go_through_shared_memory_meet_no_conflict() -> None:
+    """Half a warp stores 8 bytes a thread at a time: 4 rows of 4 pairs, each bank once."""
+    for tile in TILES:
+        line = tile.groups[1] * STAGED + PADDING
+        words = [row * line + 2 * pair + k for row in range(4) for pair in range(4) for k in (0, 1)]
+        assert len({word % 32 for word in words}) == 32
+
+
+def test_consumers_alone_wait_for_each_other_around_what_they_stage() -> None:
+    """Before they write what others may still read, and before they read what others write."""
+    source = kernel_source(_kernel("convolution"))
+    producer, _, consumers = source.partition("} else {")
+    waits = "await_each_other<256>();"
+    assert waits not in producer and producer.count("__syncthreads();") == 1
+    assert "__syncthreads" not in consumers and consumers.count(waits) == 2
+    first, second = (consumers.index(text) for text in ("store<float, 2>(staged", "(staged + 8"))
+    assert consumers.index(waits) < first < consumers.rindex(waits) < second
 
 
 def test_warpgroups_are_told_apart_by_their_part_of_the_rows() -> None:
