@@ -29,7 +29,7 @@ the variables `N` (batch) and `P` (batch rounded up to `BATCH_PADDING`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -493,6 +493,23 @@ def substitute(expression: Expression, values: Mapping[Variable, Index]) -> Expr
         return result
 
     return visit(expression)
+
+
+def map_reads(e: Expression, change: Callable[[Read], Expression]) -> Expression:
+    """`e` with every read replaced by what `change` makes of it; shared parts stay shared."""
+    done: dict[int, Expression] = {}
+
+    def visit(e: Expression) -> Expression:
+        if id(e) not in done:
+            if isinstance(e, Read):
+                done[id(e)] = change(e)
+            elif isinstance(e, Scalar):
+                done[id(e)] = Scalar(e.function, tuple(map(visit, e.arguments)), e.dtype, e.bounds)
+            else:
+                done[id(e)] = e
+        return done[id(e)]
+
+    return visit(e)
 
 
 def _bounds(bounds: tuple[Bound, ...], values: Mapping[Variable, Index]) -> tuple[Bound, ...]:

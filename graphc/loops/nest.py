@@ -32,6 +32,7 @@ from graphc.loops.language import (
     Store,
     Stride,
     loop,
+    map_reads,
     reads,
     substitute,
 )
@@ -417,23 +418,6 @@ def _piece(axis: Axis, size: int) -> Variable:
     """The number of a piece along a summed axis."""
     count = axis.extent // size if isinstance(axis.extent, int) else None
     return Variable(f"{axis.variable.name}piece", count)
-
-
-def map_reads(e: Expression, change: object) -> Expression:
-    """`e` with every read replaced by what `change` makes of it; shared parts stay shared."""
-    done: dict[int, Expression] = {}
-
-    def visit(e: Expression) -> Expression:
-        if id(e) not in done:
-            if isinstance(e, Read):
-                done[id(e)] = change(e)  # type: ignore[operator]
-            elif isinstance(e, Scalar):
-                done[id(e)] = Scalar(e.function, tuple(map(visit, e.arguments)), e.dtype, e.bounds)
-            else:
-                done[id(e)] = e
-        return done[id(e)]
-
-    return visit(e)
 
 
 def _with_accumulator(e: Expression, value: Expression) -> Expression:

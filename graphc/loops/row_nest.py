@@ -28,9 +28,10 @@ from graphc.loops.language import (
     Store,
     Stride,
     loop,
+    map_reads,
     substitute,
 )
-from graphc.loops.nest import LANE, Part, fixed_parts, map_reads, parts_along
+from graphc.loops.nest import LANE, Part, fixed_parts, parts_along
 from graphc.loops.rows import RowDefinition, Stage, Sum
 from graphc.loops.schedule import Schedule
 from graphc.loops.tasks import spread

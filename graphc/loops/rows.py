@@ -113,17 +113,20 @@ class RowDefinition:
         return replace(self, stages=tuple(s.replaced(place) for s in self.stages))
 
 
-def define_rows(body: Graph, row: Row) -> RowDefinition:
-    """The definition of a kernel for `body`, which goes over `row` more than once."""
-    return _RowDefiner(body, row).rows()
+def define_rows(body: Graph, row: Row, room: int = 1 << 31) -> RowDefinition:
+    """The definition of a kernel for `body`, which goes over `row` more than once.
+
+    room: bytes for what is kept of a row; what goes beyond them is computed again.
+    """
+    return _RowDefiner(body, row, room).rows()
 
 
 class _RowDefiner(Definer):
     """Values of nodes in a row: sums, numbers that are known before a loop, and kept elements."""
 
-    def __init__(self, body: Graph, row: Row) -> None:
+    def __init__(self, body: Graph, row: Row, room: int) -> None:
         super().__init__(body)
-        self.row = row
+        self.row, self.room = row, room
         self.inside = tuple(index(row.variables[a]) for a in row.within)
         self.names = itertools.count()
         self.level: dict[Node, int] = {}
@@ -173,7 +176,10 @@ class _RowDefiner(Definer):
                 needed = {node}
             for source in node.inputs:
                 sites[source] |= needed
-        return found[: -MOST_KEPT - 1 : -1]
+        found = found[: -MOST_KEPT - 1 : -1]
+        while sum(n.tensor.dtype.itemsize for n in found) * self.row.length > self.room:
+            found.pop()
+        return found
 
     def is_element(self, node: Node) -> bool:
         """Whether a node is computed for every element of a row."""

@@ -16,13 +16,13 @@ from functools import cached_property
 
 from graphc.ir.graph import Graph
 from graphc.ir.index import Index, Variable, index
-from graphc.ir.layouts import BATCH_LAST, ROW_MAJOR
+from graphc.ir.layouts import BATCH_LAST, CHANNELS_LAST, ROW_MAJOR
 from graphc.ir.node import Node
 from graphc.ir.types import Batch, Dim, DType, Shape, TensorType
 from graphc.ops.op import Access, family_of, op_of
 
 Indices = tuple[Index, ...]
-PLAIN = (ROW_MAJOR, BATCH_LAST)
+PLAIN = (ROW_MAJOR, BATCH_LAST, CHANNELS_LAST)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from graphc.ops.rows import row_of_body
 from graphc.passes.pipelines import BACKEND, LARGE_BATCH
 from graphc.runtime.program import build_program
 from graphc.testing import Expectation, check_grads, random_graph, random_inputs
-from graphc_llvm.engine import Target, assembly, machine_of
+from graphc_llvm.engine import Target, assembly, lowering, machine_of
 from graphc_llvm.module import step_module
 from graphc_llvm.spills import functions, innermost_loops, stack_traffic
 
@@ -88,7 +88,7 @@ def test_loops_along_rows_do_not_spill(cpu: str) -> None:
     target = Target("x86_64-unknown-linux-gnu", cpu)
     types = ("f32[N,512]", "f32[512]", "f32[N,512]")
     graph = gc.grad(gc.trace(loss, *types), wrt="x0")
-    program = build_program(graph, BACKEND["small"], machine_of(target))
+    program = build_program(graph, BACKEND["small"], lowering(machine_of(target)))
     text = assembly(step_module(program.calls, target.triple), target)
     loops = [loop for body in functions(text).values() for loop in innermost_loops(body)]
     assert len(loops) >= 4

@@ -17,9 +17,21 @@ from graphc.ir.types import DType, parse_type
 from graphc.loops.gpu.device import A100, GPU, H100
 from graphc.ops.contractions import conv2d, conv2d_input_grad, conv2d_weight_grad, matmul
 from graphc.ops.einsum import einsum
-from graphc.ops.elementwise import add, cast, exp, relu
+from graphc.ops.elementwise import (
+    add,
+    cast,
+    exp,
+    less,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    relu,
+    sub,
+    where,
+)
 from graphc.ops.op import Op
-from graphc.ops.reductions import max, sum
+from graphc.ops.reductions import max, min, sum
 from graphc.testing import Expectation, random_graph, random_inputs
 from graphc_cuda.compile import compiled
 from graphc_cuda.source import kernel_source
@@ -212,6 +224,34 @@ def test_what_runs_on_is_one_loop() -> None:
     assert kernel.schedule == "256 threads x 4 n"
 
 
+# -- bytes -----------------------------------------------------------------------------------------
+
+
+def byte_graph() -> Graph:
+    """What is done with bytes: arithmetic that wraps, comparisons without signs, casts, sums."""
+    x, y = (make_input(name, parse_type("u8[N,4,8,16]")) for name in "xy")
+    f = make_input("f", parse_type("f32[N,4,8,16]"))
+    most = maximum(add(mul(x, y), cast(f, dtype=DType.u8)), sub(x, y))
+    chosen = where(less(x, y), most, minimum(x, neg(y)))
+    results = [cast(chosen, dtype=d) for d in (DType.f32, DType.i32, DType.i64, DType.bool)]
+    results += [cast(cast(chosen, dtype=DType.bool), dtype=DType.u8)]
+    results += [sum(chosen, axes=(1, 2, 3)), max(chosen, axes=(1,)), min(chosen, axes=(0, 2, 3))]
+    return Graph("bytes", [x, y, f], [chosen, *results])
+
+
+@pytest.mark.parametrize("n", [1, 2, 33])
+def test_bytes(n: int) -> None:
+    graph, rng = byte_graph(), np.random.default_rng(n)
+    x, y = rng.integers(0, 256, (2, n, 4, 8, 16)).astype(np.uint8)
+    check(graph, n, {"x": x, "y": y, "f": rng.uniform(0, 255, x.shape).astype(np.float32)})
+
+
+def test_a_thread_takes_sixteen_bytes_at_a_time() -> None:
+    x, y = (make_input(name, parse_type("u8[N,64]")) for name in "xy")
+    assert schedules(Graph("most", [x, y], [maximum(x, y)])) == ["256 threads x 16 n"]
+    assert schedules(Graph("sum", [x], [sum(x, axes=(0, 1))]))[0].endswith("x 16 summed")
+
+
 # -- machine code ----------------------------------------------------------------------------------
 
 
@@ -221,6 +261,7 @@ def test_machine_code_keeps_its_registers(gpu: GPU) -> None:
     pytest.importorskip("cuda.bindings")
     graphs = [training_step(small_residual(), "f32[N,3,17,17]", 2)[0]]
     graphs += [product("N", 512, 512), product("N", 64, 64, "f64"), convolution("wide")]
+    graphs += [byte_graph()]
     programs = [program_of(graph, gpu) for graph in graphs]
     source = "\n".join(
         kernel_source(kernel).replace("k_", f"k{p}_{k}_", 1)

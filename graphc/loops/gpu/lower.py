@@ -13,8 +13,11 @@ from graphc.loops.gpu.places import spanned
 from graphc.loops.gpu.pointwise import pointwise
 from graphc.loops.gpu.product import product
 from graphc.loops.gpu.reduction import reduction
+from graphc.loops.gpu.rows import KEPT, rows
 from graphc.loops.gpu.tiling import matrices
 from graphc.loops.language import Kernel, Statement
+from graphc.loops.rows import RowDefinition, define_rows
+from graphc.ops.rows import row_of_body
 
 
 def lower(node: Node, gpu: GPU, precision: str = "tf32") -> Kernel:
@@ -24,13 +27,18 @@ def lower(node: Node, gpu: GPU, precision: str = "tf32") -> Kernel:
     precision: how products of f32 are multiplied: "f32", or "tf32" on tensor cores.
     """
     body = body_of(node)
-    definition = cut(define(body))
-    statements, words = _scheduled(definition, gpu, precision)
-    written = tuple(dict.fromkeys(o.buffer for o in definition.outputs))
+    row = row_of_body(body)
+    definition: Definition | RowDefinition
+    if row is None:
+        definition = cut(define(body))
+        statements, words = _scheduled(definition, gpu, precision)
+    else:
+        definition = define_rows(body, row, gpu.shared_bytes // KEPT)
+        statements, words = rows(definition, gpu)
     return Kernel(
         name=body.name,
-        buffers=(*definition.inputs, *written),
-        written=written,
+        buffers=(*definition.inputs, *definition.written),
+        written=definition.written,
         body=statements,
         ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
         schedule=words,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.axes import offsets
+from graphc.loops.axes import Loops, offsets
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
 from graphc.loops.language import (
     BATCH,
@@ -29,6 +29,7 @@ from graphc.loops.language import (
     parts,
     reads,
 )
+from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 
 BLOCK = "block"
@@ -78,23 +79,25 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Spanned:
+class Spanned(Generic[Loops]):
     """A definition over spans. kept, reduced: outermost first."""
 
-    definition: Definition
+    definition: Loops
     kept: tuple[Span, ...]
     reduced: tuple[Span, ...]
 
 
-def spanned(definition: Definition) -> Spanned:
+def spanned(definition: Loops) -> Spanned[Loops]:
     """`definition` over as few loops as there can be, in the order of the first result (of what is
-    read most, for those that are reduced), the samples outermost.
+    read most, for those that are reduced, and for rows), the samples outermost.
     """
-    first = definition.outputs[0]
-    kept = _in_memory_order(definition.axes, Access(first.buffer, first.indices))
-    reduced = definition.reduced
-    if definition.term is not None:
-        reduced = _in_memory_order(reduced, longest_read(definition.term))
+    if isinstance(definition, RowDefinition):
+        first = most = longest_read(*definition.expressions)
+    else:
+        first = Access(definition.outputs[0].buffer, definition.outputs[0].indices)
+        most = longest_read(definition.term) if definition.term is not None else first
+    kept = _in_memory_order(definition.axes, first)
+    reduced = _in_memory_order(definition.reduced, most)
     places = [*offsets(definition), *_positions(definition)]
     fixed = _looked_at(definition, places)
     values: dict[Variable, Index] = {}
@@ -122,9 +125,9 @@ def _span(axis: Axis) -> Span:
     return Span(axis.variable, extent, axis.is_batch)
 
 
-def longest_read(expression: Expression) -> Access:
-    """The read of `expression` that most variables move, by their extents: most of its memory."""
-    found = [Access(r.buffer, r.indices) for r in reads(expression) if r.buffer.shape]
+def longest_read(*expressions: Expression) -> Access:
+    """The read that most variables move, by their extents: most of what `expressions` read."""
+    found = [Access(r.buffer, r.indices) for r in reads(*expressions) if r.buffer.shape]
     found = [a for a in found if a.buffer.name != ACCUMULATOR.name]
     return max(found, key=_points, default=Access(Buffer("", ACCUMULATOR.dtype, (), ()), ()))
 
@@ -144,11 +147,13 @@ def _in_memory_order(axes: Sequence[Axis], access: Access) -> tuple[Axis, ...]:
     return tuple(sorted(axes, key=lambda axis: (not axis.is_batch, -abs(steps[axis] or 0))))
 
 
-def _positions(definition: Definition) -> list[Index]:
+def _positions(definition: Definition | RowDefinition) -> list[Index]:
     return [e.index for e in parts(*definition.expressions) if isinstance(e, Position)]
 
 
-def _looked_at(definition: Definition, places: Sequence[Index]) -> frozenset[Variable]:
+def _looked_at(
+    definition: Definition | RowDefinition, places: Sequence[Index]
+) -> frozenset[Variable]:
     """Variables of conditions and quotients: they stay what they are."""
     found: set[Variable] = set()
     for e in parts(*definition.expressions):

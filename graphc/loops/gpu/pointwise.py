@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc.ir.index import Index, Variable, index
-from graphc.loops.definition import Output
+from graphc.loops.definition import Definition, Output
 from graphc.loops.gpu.device import ACCESS, GPU
 from graphc.loops.gpu.places import (
     THREAD,
@@ -41,7 +41,7 @@ TWICE = Variable("part", 2)
 CHEAP = 48  # functions and reads of a point that leave registers for another one
 
 
-def pointwise(spanned: Spanned, gpu: GPU) -> tuple[tuple[Statement, ...], str]:
+def pointwise(spanned: Spanned[Definition], gpu: GPU) -> tuple[tuple[Statement, ...], str]:
     """The loops of a definition that reduces nothing, and the choice made, in words.
 
     Threads run along the first result as it lies in memory, each over as many neighbours as one

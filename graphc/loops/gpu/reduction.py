@@ -10,7 +10,7 @@ a time: the order of every sum is fixed by the shapes alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable, index
@@ -42,6 +42,7 @@ from graphc.loops.language import (
     Statement,
     Store,
     loop,
+    map_reads,
     reads,
     substitute,
 )
@@ -75,20 +76,28 @@ class Shape:
         """Neighbouring results of a thread."""
         return 1 if self.along else self.lanes
 
+    def share(self, thread: Index) -> tuple[Index, Index]:
+        """(result, helper): whose numbers a thread combines, and which of them. Threads beside each
+        other read memory side by side.
+        """
+        if self.along:
+            return thread // self.helpers, thread % self.helpers
+        return thread % self.results, thread // self.results
+
     def __str__(self) -> str:
         if self.along:
             return f"{self.results} results x {self.helpers} threads x {self.lanes} summed"
         return f"{self.results} x {self.lanes} results x {self.helpers} threads"
 
 
-def reduction(spanned: Spanned, gpu: GPU) -> tuple[tuple[Statement, ...], str]:
+def reduction(spanned: Spanned[Definition], gpu: GPU) -> tuple[tuple[Statement, ...], str]:
     """The loops of a definition that reduces, and the choice made, in words."""
     spanned = _contiguous_last(spanned)
     shape = choose(spanned, gpu)
     return _Builder(spanned, shape).result(), str(shape)
 
 
-def choose(spanned: Spanned, gpu: GPU) -> Shape:
+def choose(spanned: Spanned[Definition], gpu: GPU) -> Shape:
     """One thread a result for windows, and where results alone keep the device busy; else as many
     threads a result as it takes.
     """
@@ -101,7 +110,7 @@ def choose(spanned: Spanned, gpu: GPU) -> Shape:
     widest = max((r.dtype.itemsize for r in reads(definition.term)), default=4)
     if access.step(reduced[-1].variable) == 1 and reduced[-1].usual > 1:
         lanes = lanes_along(reduced[-1], ACCESS // widest)
-        helpers = max(2, _power(numbers // lanes // SHARE, THREADS))
+        helpers = max(2, power(numbers // lanes // SHARE, THREADS))
         return Shape(THREADS // helpers, helpers, lanes, True)
     lanes = 1
     if kept and access.step(kept[-1].variable) == 1:
@@ -123,12 +132,12 @@ def _idle(units: int, results: int, gpu: GPU) -> bool:
     return results > SECTOR and blocks < gpu.multiprocessors // 2
 
 
-def _power(number: int, most: int) -> int:
+def power(number: int, most: int) -> int:
     """The greatest power of two up to both, at least 1."""
     return 1 << (max(1, min(number, most)).bit_length() - 1)
 
 
-def _contiguous_last(spanned: Spanned) -> Spanned:
+def _contiguous_last(spanned: Spanned[Definition]) -> Spanned[Definition]:
     """Kept spans with the one along which most memory is read side by side as the last."""
     assert spanned.definition.term is not None
     access = longest_read(spanned.definition.term)
@@ -141,18 +150,7 @@ def _contiguous_last(spanned: Spanned) -> Spanned:
 
 def with_accumulator(value: Expression, total: Expression) -> Expression:
     """`value` with what was accumulated put in."""
-    done: dict[int, Expression] = {}
-
-    def visit(e: Expression) -> Expression:
-        if id(e) not in done:
-            done[id(e)] = e
-            if isinstance(e, Read) and e.buffer.name == ACCUMULATOR.name:
-                done[id(e)] = total
-            elif isinstance(e, Scalar):
-                done[id(e)] = Scalar(e.function, tuple(map(visit, e.arguments)), e.dtype, e.bounds)
-        return done[id(e)]
-
-    return visit(value)
+    return map_reads(value, lambda r: total if r.buffer.name == ACCUMULATOR.name else r)
 
 
 def finish(
@@ -165,8 +163,39 @@ def finish(
     return tuple(found)
 
 
+def combined(combine: str, first: Expression, *others: Expression) -> Expression:
+    """Numbers made one, from the first on."""
+    function = {"sum": "add", "fma": "add"}.get(combine, combine)
+    for other in others:
+        first = Scalar(function, (first, other), first.dtype)
+    return first
+
+
+def halving(
+    partials: Sequence[tuple[Buffer, str]], shape: Shape, until: int = 1
+) -> list[Statement]:
+    """Half of the helpers take over what the other half found, until so many are left.
+
+    partials: (shared array of [helper, result], how its numbers are combined).
+    """
+    statements: list[Statement] = []
+    half, lanes = shape.helpers // 2, shape.result_lanes
+    while half >= until:
+        thread = Variable(THREAD, half * shape.results)
+        helper, result = index(thread) // shape.results, index(thread) % shape.results
+        lane = result * lanes + (index(LANE) if lanes > 1 else Index())
+        body = []
+        for partial, combine in partials:
+            mine, other = (Read(partial, (h, lane)) for h in (helper, helper + half))
+            body.append(Store(partial, mine.indices, combined(combine, mine, other)))
+        threads = loop(thread, half * shape.results, "thread", in_lanes(lanes, tuple(body)))
+        statements.append(threads)
+        half //= 2
+    return statements
+
+
 class _Builder:
-    def __init__(self, spanned: Spanned, shape: Shape) -> None:
+    def __init__(self, spanned: Spanned[Definition], shape: Shape) -> None:
         self.definition, self.shape = spanned.definition, shape
         self.kept, self.reduced = spanned.kept, spanned.reduced
         assert self.definition.term is not None and self.definition.combine is not None
@@ -186,7 +215,8 @@ class _Builder:
         if self.shape.helpers == 1:
             body = (self._alone(),)
         else:
-            body = (self._serial(), *self._tree(), self._epilogue())
+            tree = halving([(self.partial, self.combine)], self.shape)
+            body = (self._serial(), *tree, self._epilogue())
             body = (Allocate(self.partial, body),)
         return (loop(self.block, self.blocks, "block", body),)
 
@@ -216,19 +246,14 @@ class _Builder:
         """Every thread combines its share of the numbers."""
         shape = self.shape
         thread = Variable(THREAD, shape.threads)
-        if shape.along:
-            result, helper = index(thread) // shape.helpers, index(thread) % shape.helpers
-        else:
-            result, helper = index(thread) % shape.results, index(thread) // shape.results
+        result, helper = shape.share(index(thread))
         place, left = self._unit(result)
         total, sums = self._sums(place, helper)
         start, *others = sums
         body: list[Statement] = [start, *where([left], tuple(others))]
         if shape.along:
-            value: Expression = Read(total, (Index(),))
-            for lane in range(1, shape.lanes):
-                value = self._combined(value, Read(total, (index(lane),)))
-            body.append(Store(self.partial, (helper, result), value))
+            lanes = [Read(total, (index(lane),)) for lane in range(shape.lanes)]
+            body.append(Store(self.partial, (helper, result), combined(self.combine, *lanes)))
         else:
             to = (helper, result * shape.lanes + self.lane[0])
             body += in_lanes(shape.lanes, (Store(self.partial, to, Read(total, self.lane)),))
@@ -270,22 +295,6 @@ class _Builder:
         lanes = self.shape.lanes if self.shape.along else 1
         return len(self.reduced) - 1 if last.usual // lanes >= 4 * self.shape.helpers else 0
 
-    def _tree(self) -> list[Statement]:
-        """Half of the helpers take over what the other half found, until one is left."""
-        shape = self.shape
-        statements: list[Statement] = []
-        half = shape.helpers // 2
-        while half:
-            thread = Variable(THREAD, half * shape.results)
-            helper, result = index(thread) // shape.results, index(thread) % shape.results
-            lane = result * shape.result_lanes + self.result_lane
-            mine, other = (helper, lane), (helper + half, lane)
-            value = self._combined(Read(self.partial, mine), Read(self.partial, other))
-            body = in_lanes(shape.result_lanes, (Store(self.partial, mine, value),))
-            statements.append(loop(thread, half * shape.results, "thread", body))
-            half //= 2
-        return statements
-
     def _epilogue(self) -> Statement:
         shape = self.shape
         thread = Variable(THREAD, shape.results)
@@ -294,7 +303,3 @@ class _Builder:
         body = finish(self.definition, place, Read(self.partial, (Index(), at)))
         body = in_lanes(shape.result_lanes, body)
         return loop(thread, shape.results, "thread", where([left], body))
-
-    def _combined(self, x: Expression, y: Expression) -> Expression:
-        function = {"sum": "add", "fma": "add"}.get(self.combine, self.combine)
-        return Scalar(function, (x, y), self.dtype)

@@ -76,7 +76,7 @@ class Factor:
 class Matrices:
     """A contraction seen as products of matrices, one for each point of `groups`."""
 
-    spanned: Spanned
+    spanned: Spanned[Definition]
     groups: tuple[Span, ...]
     left: Factor
     right: Factor
@@ -108,7 +108,7 @@ class Matrices:
         return usual_count(self.groups) * down * across
 
 
-def matrices(spanned: Spanned) -> Matrices | None:
+def matrices(spanned: Spanned[Definition]) -> Matrices | None:
     """`spanned` as products of matrices; None if it is none, or if those are too thin for tiles."""
     definition = spanned.definition
     if not definition.is_contraction:
