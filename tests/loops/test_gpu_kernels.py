@@ -103,6 +103,7 @@ def small_residual() -> nn.Module:
         nn.Residual(nn.Sequential(nn.Conv(8, 3, padding=1, bias=False), nn.BatchNorm())),
         nn.MaxPool(3, stride=2, padding=1),
         nn.Conv(16, 1),
+        nn.MaxPool(2),
         nn.Dropout(0.5),
         nn.GlobalAvgPool(),
         nn.Flatten(),
