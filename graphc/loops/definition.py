@@ -26,6 +26,7 @@ from graphc.loops.language import (
     Read,
     Scalar,
     buffer_of,
+    map_reads,
     stored,
     substitute,
 )
@@ -333,6 +334,11 @@ class Definer:
         dtype = node.tensor.dtype
         filling = self.vocabulary.literal(fill, dtype)
         return Scalar("select", (Scalar("within", (), DType.bool, extra), inner, filling), dtype)
+
+
+def with_accumulator(value: Expression, total: Expression) -> Expression:
+    """`value` with what was accumulated put in."""
+    return map_reads(value, lambda r: total if r.buffer.name == ACCUMULATOR.name else r)
 
 
 def identity(combine: str, dtype: DType) -> float | int:

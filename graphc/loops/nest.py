@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import Batch, DType
-from graphc.loops.definition import ACCUMULATOR, Axis, Definition, identity
+from graphc.loops.definition import Axis, Definition, identity, with_accumulator
 from graphc.loops.language import (
     BATCH,
     PADDED,
@@ -376,7 +376,7 @@ class _Region:
                 at = self._at_accumulator()
                 products = self.definition.combine in ("fma", "dot")
                 combine = "sum" if products else str(self.definition.combine)
-                value = _with_accumulator(
+                value = with_accumulator(
                     value, Lanes(combine, acc, at[:-1]) if self.in_lanes else Read(acc, at)
                 )
             indices = tuple(i.substitute(self.place) for i in output.indices)
@@ -418,10 +418,6 @@ def _piece(axis: Axis, size: int) -> Variable:
     """The number of a piece along a summed axis."""
     count = axis.extent // size if isinstance(axis.extent, int) else None
     return Variable(f"{axis.variable.name}piece", count)
-
-
-def _with_accumulator(e: Expression, value: Expression) -> Expression:
-    return map_reads(e, lambda r: value if r.buffer.name == ACCUMULATOR.name else r)
 
 
 def _without_bounds(e: Expression, gone: set[Bound]) -> Expression:

@@ -63,7 +63,7 @@ class Row:
 
     def place(self, type: TensorType) -> Indices | None:
         """The index at which a tensor is read; None if it is neither whole nor one number a row."""
-        if type.layout not in PLAIN or type.dtype is DType.bf16:
+        if type.layout not in PLAIN:
             return None
         whole = tuple(map(index, self.variables))
         if type.shape == self.shape:
@@ -85,7 +85,8 @@ class Row:
         family = family_of(node)
         if family not in ("elementwise", "view", "reduction"):
             return False
-        place = self.place(node.tensor) if isinstance(node.type, TensorType) else None
+        wide = isinstance(node.type, TensorType) and node.type.dtype is not DType.bf16
+        place = self.place(node.tensor) if wide else None
         if place is None or family == "elementwise":
             return place is not None
         if family == "reduction":
@@ -115,7 +116,8 @@ def row_of(node: Node) -> Row | None:
     if any(isinstance(source.shape[a], Batch) for a in within) or source.layout not in PLAIN:
         return None
     row = Row(source.shape, within, source.layout)
-    return row if row.length > 1 and row.place(node.tensor) is not None else None
+    wide = node.tensor.dtype is not DType.bf16
+    return row if wide and row.length > 1 and row.place(node.tensor) is not None else None
 
 
 def row_of_body(body: Graph) -> Row | None:

@@ -22,7 +22,8 @@ from graphc.passes.base import Pass
 
 @dataclass(frozen=True)
 class NarrowImages(Pass):
-    """Rounds every image of f32 that one kernel writes and only kernels read.
+    """Rounds every image of f32 that one kernel writes and only kernels read, but for sums along an
+    axis of one: those are few.
 
     y = fused(x) {add, relu}; z = fused(y) {mul}
     ->  y = fused(x) {add, relu, cast to bf16}; z = fused(y) {cast to f32, mul}
@@ -57,7 +58,8 @@ def _narrowed(graph: Graph) -> set[Node]:
             continue
         type = node.type
         is_image = type.dtype is DType.f32 and type.rank > 2 and type.batch_axis == 0
-        if is_image and all(map(_is_kernel, users[node])):
+        is_sum = 1 in type.shape  # of an image along an axis: few numbers, which stay exact
+        if is_image and not is_sum and all(map(_is_kernel, users[node])):
             found.add(node)
     return found
 

@@ -152,6 +152,20 @@ def test_training_steps(name: str) -> None:
         check(graph, n, inputs)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_in_bf16_are_widened_before_they_are_rows(name: str) -> None:
+    network, type, count = NETWORKS[name]
+    graph, inputs = training_step(network, type, 7)
+    program = program_of(graph, precision="bf16")
+    kernels = [k for k in kernels_of(program) if k.schedule.startswith("rows")]
+    assert len(kernels) == count
+    for found, exact in zip(
+        emulated(program, inputs, 7), emulated(program_of(graph), inputs, 7), strict=True
+    ):
+        wide = np.asarray(exact, np.float64)
+        assert np.linalg.norm(found - wide) <= 0.03 * np.linalg.norm(wide) + 1e-6
+
+
 def test_rows_of_images_are_read_as_they_lie() -> None:
     """Channels lie innermost: neighbouring threads take neighbouring channels."""
     graph, _ = training_step(convolutional(channels), "f32[N,3,9,9]", 1)

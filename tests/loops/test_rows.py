@@ -117,7 +117,7 @@ def test_a_kernel_reads_as_what_it_does() -> None:
         ("f32[N]", "n"),
         ("f32[3,8]", None),
         ("f32[N,3,1]", None),
-        ("bf16[N]", None),
+        ("bf16[N]", "n"),
     ],
 )
 def test_a_tensor_of_rows_is_whole_or_has_one_number_each(type: str, place: str | None) -> None:

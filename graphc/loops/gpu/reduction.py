@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable, index
-from graphc.loops.definition import ACCUMULATOR, Definition, identity
+from graphc.loops.definition import Definition, identity, with_accumulator
 from graphc.loops.gpu.device import ACCESS, GPU
 from graphc.loops.gpu.places import (
     THREAD,
@@ -42,7 +42,6 @@ from graphc.loops.language import (
     Statement,
     Store,
     loop,
-    map_reads,
     reads,
     substitute,
 )
@@ -146,11 +145,6 @@ def _contiguous_last(spanned: Spanned[Definition]) -> Spanned[Definition]:
         return spanned
     kept = (*(s for s in spanned.kept if s is not along[0]), along[0])
     return Spanned(spanned.definition, kept, spanned.reduced)
-
-
-def with_accumulator(value: Expression, total: Expression) -> Expression:
-    """`value` with what was accumulated put in."""
-    return map_reads(value, lambda r: total if r.buffer.name == ACCUMULATOR.name else r)
 
 
 def finish(
