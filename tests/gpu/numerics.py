@@ -16,7 +16,6 @@ import numpy as np
 
 import graphc as gc
 from graphc import optim, zoo
-from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import OPERATORS
 from graphc.ir.types import DType, TupleType, parse_type
@@ -24,11 +23,8 @@ from graphc.ops.interpret import interpret
 from graphc.ops.op import Op, Sample
 from graphc.ops.structure import get
 from graphc.passes.retype import retype
-from graphc.runtime.backend import load_backend
 from graphc.testing import Expectation
 from graphc.testing.draw import sample_inputs
-from graphc_cuda import CUDABackend
-from graphc_cuda.device_memory import Memory
 from tests.gpu.networks import IMAGES, LAYERS, OPTIMIZERS, PLAIN, around, inputs_of, step_of
 from tests.gpu.rows import Item, Row
 from tests.gpu.shapes import (
@@ -87,7 +83,6 @@ class Numerics:
         for name in ("mlp",) if self.tiny else networks:
             found[f"network: {name}"] = partial(self._network, name)
         found["training"] = self._training
-        found["out of memory"] = self._out_of_memory
         return found
 
     # -- products, layers, networks ----------------------------------------------------------------
@@ -188,41 +183,6 @@ class Numerics:
         for k in range(steps):
             part = slice(k * batch % 1024, k * batch % 1024 + batch)
             yield model.step(data.x[part], data.y[part])
-
-    # -- errors ------------------------------------------------------------------------------------
-
-    def _out_of_memory(self) -> Iterator[Row]:
-        """A step for which there is no memory raises an error, and leaves the model as it was."""
-        rng = np.random.default_rng(self.seed)
-        large = 256 if self.tiny else 4096
-        x, y = rng.standard_normal((large, 1, 32, 32), np.float32), rng.integers(0, 10, large)
-        model, other = (lenet5(self.backend, "f32") for _ in range(2))
-        expected = [other.step(x[:8], y[:8]) for _ in range(2)]
-        losses = [model.step(x[:8], y[:8])]
-        taken = self._all_memory()
-        try:
-            model.step(x, y)
-            problem = "it had the memory"
-        except GraphcError as error:
-            problem = "" if "bytes left" in error.what else error.what
-        del taken
-        losses.append(model.step(x[:8], y[:8]))
-        good = not problem and losses == expected
-        yield Row(SECTION, "out of memory: the next step is as ever", None, good=good, note=problem)
-
-    def _all_memory(self) -> list[Memory]:
-        """What the device has left, but for less than a MiB."""
-        backend = load_backend(self.backend)
-        assert isinstance(backend, CUDABackend)
-        device = backend.device()
-        found, size = [], 1 << 40
-        with device.entered():
-            while size >= 1 << 20:
-                try:
-                    found.append(Memory(device, size))
-                except GraphcError:
-                    size //= 2
-        return found
 
 
 def lenet5(backend: str, precision: str) -> gc.Model:
