@@ -122,7 +122,8 @@ class Numerics:
         """A row for each precision that `bounds` has."""
         inputs = inputs_of(graph, dict(known), n, self.seed)
         right = _in_f64(graph, inputs, n)
-        before = {output: inputs[graph.inputs[k].attrs["name"]] for output, k in graph.donations}
+        names = {output: graph.inputs[k].attrs["name"] for output, k in graph.donations}
+        before = {output: known[name] for output, name in names.items() if name in known}
         for precision, bound in bounds.items():
             run = gc.compile(graph, self.backend, precision=precision)
             first, again = _arrays(run(**inputs)), _arrays(run(**inputs))

@@ -40,6 +40,8 @@ SPILLED = {
     ("sm_80", "m16n8k16.bf16, tiles of 256 x 64 x 64, 64 x 64 a warp"): 24,
     ("sm_80", "m16n8k16.bf16, tiles of 64 x 32 x 64, 32 x 32 a warp"): 28,
     ("sm_80", "m16n8k16.bf16, tiles of 32 x 64 x 64, 32 x 16 a warp"): 16,
+    ("sm_80", "m16n8k16.bf16, tiles of 128 x 16 x 64, 32 x 16 a warp"): 16,
+    ("sm_90a", "m16n8k16.bf16, tiles of 128 x 16 x 64, 32 x 16 a warp"): 16,
 }
 
 
