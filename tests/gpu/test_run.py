@@ -48,7 +48,14 @@ def test_without_a_device_it_says_so(capsys: pytest.CaptureFixture[str]) -> None
 def test_what_is_no_number_is_wrong(wrong: float) -> None:
     assert off(np.array([1.0, wrong]), np.array([1.0, 2.0])) == np.inf
     assert off(np.array([1.0, 2.0]), np.array([1.0, wrong])) == np.inf
-    assert off(np.array([3.0, 4.0]), np.array([3.0, 5.0])) == pytest.approx(1 / np.hypot(3, 5))
+
+
+def test_numbers_are_off_by_norms_and_parameters_by_what_they_change() -> None:
+    got, right, before = (np.array(a) for a in ([3.0, 4.0], [3.0, 5.0], [3.0, 5.5]))
+    assert off(got, right) == pytest.approx(1 / np.hypot(3, 5))
+    assert off(got, right, before) == pytest.approx(1 / 0.5, rel=1e-5)
+    rounded = np.float32([0.1, 0.2])
+    assert off(rounded, np.array([0.1, 0.2]), np.array([0.1, 0.2 + 1e-12])) == 0.0
 
 
 def test_items_have_names_of_their_own_for_every_section() -> None:
