@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / room) for room in ("", "frontends", "backends")]
 
 from graphc.inspect.render import Sheet, show  # noqa: E402
+from graphc.runtime.backend import load_backend  # noqa: E402
 from tests.gpu import peers, timing  # noqa: E402
 from tests.gpu.rows import Item, Row  # noqa: E402
 
@@ -38,20 +40,23 @@ LONGEST = 120.0  # seconds that an item may take, compilation included
 KERNELS_LONGEST = 240.0
 TOTAL = 480.0
 ROUNDS, QUICK_ROUNDS = 5, 2
-SLOW = ("network:", "vgg16")  # what --quick leaves out
+LANES = max(1, min(6, (os.cpu_count() or 1) // 2))  # processes at a time that check numbers
+SLOW = ("network:", "vgg16", "kernels")  # what --quick leaves out
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs what the arguments say; 0 if nothing is wrong."""
+    """Runs what the arguments say; 0 if nothing is wrong, 2 if there is no device."""
     arguments = _arguments(words)
     if arguments.child:
         return _child(arguments)
+    device = _device(arguments.dry)
+    if device is None:
+        return 2
     rows = []
     for row in _all_rows(arguments):
         rows.append(row)
         state = {True: "ok", False: "WRONG", None: "-"}[row.good]
         print(f"{state:5} {row.system}: {row.what} {row.note}", file=sys.stderr, flush=True)
-    device = _device(arguments.dry)
     _show(rows, device)
     if arguments.json:
         found = {"device": device, "rows": [asdict(row) for row in rows]}
@@ -92,30 +97,60 @@ def _section(section: str, arguments: argparse.Namespace) -> dict[str, Item]:
     backend = "emulated" if arguments.dry else "poisoned"
     if section == "numerics":
         return Numerics(backend, arguments.dry, arguments.seed).items()
+    if section == "failure":
+        return failure.items(backend, arguments.dry)
     if arguments.dry:
         return {}
     if section == "peers":
         return peers.items(arguments.rounds) if importlib.util.find_spec("torch") else {}
     if section == "times":
         return timing.items(arguments.rounds)
-    return failure.items(backend) if section == "failure" else kernels.items()
+    return kernels.items()
 
 
 # -- items, in processes of their own --------------------------------------------------------------
 
 
 def _all_rows(arguments: argparse.Namespace) -> Iterator[Row]:
-    """Rows of all sections, as they are found."""
+    """Rows of all sections, as they are found. What is not timed runs several at a time."""
     end = time.monotonic() + TOTAL
     for section in SECTIONS:
         names = list(_items(section, arguments))
+        lanes = LANES if section == "numerics" and not arguments.dry else 1
+        found: queue.Queue[Row | None] = queue.Queue()
+        for lane in range(lanes):
+            words = section, names[lane::lanes], arguments, end, found
+            threading.Thread(target=_lane, args=words, daemon=True).start()
+        while lanes:
+            row = found.get()
+            if row is None:
+                lanes -= 1
+            else:
+                yield row
+
+
+def _lane(
+    section: str,
+    names: list[str],
+    arguments: argparse.Namespace,
+    end: float,
+    found: queue.Queue[Row | None],
+) -> None:
+    """Runs items one after the other; None stands behind their rows."""
+    try:
         while names:
-            names = yield from _rows(section, names, arguments, end)
+            names = _rows(section, names, arguments, end, found.put)
+    finally:
+        found.put(None)
 
 
 def _rows(
-    section: str, names: list[str], arguments: argparse.Namespace, end: float
-) -> Generator[Row, None, list[str]]:
+    section: str,
+    names: list[str],
+    arguments: argparse.Namespace,
+    end: float,
+    say: Callable[[Row], object],
+) -> list[str]:
     """Runs items in one process until all are done or one breaks it; returns those left."""
     longest = KERNELS_LONGEST if section == "kernels" else LONGEST
     with _Child(section, names, arguments) as child:
@@ -123,17 +158,17 @@ def _rows(
             wait = min(longest, end - time.monotonic())
             message = child.message(wait) if wait > 0 else {"wait": 0}
             if "row" in message:
-                yield Row(**message["row"])
+                say(Row(**message["row"]))
             elif "done" in message:
                 names = names[1:]
             elif wait < longest and "wait" in message:
-                yield Row(section, f"{len(names)} more", None, note="not run: the time is over")
+                say(Row(section, f"{len(names)} more", None, note="not run: the time is over"))
                 return []
             else:
                 note = message.get("error", f"no end in {longest:.0f} s")
                 # A time that could not be taken is no wrong number, unless it is our own.
                 good = None if section == "peers" else False
-                yield Row(section, names[0], None, good=good, note=note)
+                say(Row(section, names[0], None, good=good, note=note))
                 return names[1:]
     return []
 
@@ -204,13 +239,16 @@ def _say(message: dict[str, Any]) -> None:
 # -- what it prints --------------------------------------------------------------------------------
 
 
-def _device(dry: bool) -> dict[str, Any]:
-    """What the numbers are of."""
+def _device(dry: bool) -> dict[str, Any] | None:
+    """What the numbers are of; None, once it is said why, if there is nothing to run on."""
     if dry:
         return {"device": "emulated"}
-    from graphc.runtime.backend import load_backend
-
-    return dict(load_backend("cuda").describe())
+    backend = load_backend("cuda")
+    problem = backend.missing()
+    if problem is not None:
+        print(f"{problem}; --dry runs a part of this without a device", file=sys.stderr)
+        return None
+    return dict(backend.describe())
 
 
 def _show(rows: Sequence[Row], device: dict[str, Any]) -> None:

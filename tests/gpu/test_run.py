@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import pytest
 
 from tests.backends.cuda.emulated import EmulatedDevice
 from tests.backends.cuda.fake_driver import FakeDriver
-from tests.gpu import failure, run, timing
+from tests.gpu import failure, kernels, run, timing
 from tests.gpu.devices import PoisonedDevice, checked_backend
 from tests.gpu.numerics import Numerics, off
 from tests.gpu.rows import Row
@@ -36,11 +37,25 @@ def test_all_numbers_are_right_on_the_emulated_device(tmp_path: Path) -> None:
     assert len(rounded) == 1 and rounded[0] > 1e-3, "operands are rounded to bf16"
 
 
+def test_without_a_device_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    if find_library("cuda"):
+        pytest.skip("this machine has a driver")
+    assert run.main([]) == 2
+    assert "no NVIDIA driver" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_no_number_is_wrong(wrong: float) -> None:
     assert off(np.array([1.0, wrong]), np.array([1.0, 2.0])) == np.inf
     assert off(np.array([1.0, 2.0]), np.array([1.0, wrong])) == np.inf
-    assert off(np.array([3.0, 4.0]), np.array([3.0, 5.0])) == pytest.approx(1 / np.hypot(3, 5))
+
+
+def test_numbers_are_off_by_norms_and_parameters_by_what_they_change() -> None:
+    got, right, before = (np.array(a) for a in ([3.0, 4.0], [3.0, 5.0], [3.0, 5.5]))
+    assert off(got, right) == pytest.approx(1 / np.hypot(3, 5))
+    assert off(got, right, before) == pytest.approx(1 / 0.5, rel=1e-5)
+    rounded = np.float32([0.1, 0.2])
+    assert off(rounded, np.array([0.1, 0.2]), np.array([0.1, 0.2 + 1e-12])) == 0.0
 
 
 def test_items_have_names_of_their_own_for_every_section() -> None:
@@ -126,8 +141,7 @@ def test_a_kernel_that_goes_astray_leaves_a_model_that_works(
             launch(self, function, how, addresses, *rest)
 
     monkeypatch.setattr(EmulatedDevice, "launch", launch_or_fail)
-    (item,) = failure.items(checked_backend(emulated=True)).values()
-    (row,) = item()
+    (row,) = failure.astray(checked_backend(emulated=True))
     assert row.good, row.note
 
 
@@ -139,3 +153,9 @@ def test_memory_is_nan_before_anything_is_written() -> None:
         assert np.isnan(device.page_locked(8).view(np.float32)).all()
     copied = [given[2] for name, given in fake.calls if name.startswith("cuMemcpy")]
     assert copied == [1 << 26, 1 << 26, 2 << 26, 1 << 26]
+
+
+def test_kernels_of_networks_are_compiled() -> None:
+    pytest.importorskip("cuda.bindings")
+    rows = list(kernels.compiled_kernels(["sigmoid_2_2_2"]))
+    assert len(rows) == 2 and all(row.good for row in rows)
