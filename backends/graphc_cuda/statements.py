@@ -15,7 +15,6 @@ from graphc.loops.gpu.launch import Launch, launch_of
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Buffer,
     CopyAsync,
     For,
     Kernel,
@@ -28,6 +27,9 @@ from graphc.loops.language import (
     Store,
     reads,
     within,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 from graphc_cuda.fragments import load_lines, multiply_line, words_of
 from graphc_cuda.scalar import MEMORY, REGISTER, call

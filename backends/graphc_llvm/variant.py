@@ -12,7 +12,9 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from graphc.ir.graph import Graph
-from graphc.loops.language import padded_batch
+from graphc.loops.memory import (
+    padded_batch,
+)
 from graphc.passes.base import Pipeline
 from graphc.passes.plan_memory import MemoryPlan
 from graphc.runtime.announcement import Announcement

@@ -11,7 +11,15 @@ from graphc.ir.index import Variable
 from graphc.ir.layouts import PAIR
 from graphc.ir.types import Batch, Dim
 from graphc.loops.definition import Axis, Definition
-from graphc.loops.language import Amount, Buffer, Expression, Scalar, reads
+from graphc.loops.language import (
+    Amount,
+    Expression,
+    Scalar,
+    reads,
+)
+from graphc.loops.memory import (
+    Buffer,
+)
 from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 

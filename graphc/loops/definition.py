@@ -19,16 +19,18 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Node, remake
 from graphc.ir.types import Batch, Dim, DType, TupleType
 from graphc.loops.language import (
-    Buffer,
     Expression,
     Literal,
     Position,
     Read,
     Scalar,
-    buffer_of,
     map_reads,
-    stored,
     substitute,
+)
+from graphc.loops.memory import (
+    Buffer,
+    buffer_of,
+    stored,
 )
 from graphc.ops.op import Access, Bound, Op, op_of
 from graphc.ops.scalar import COMPARISONS, LOGICAL, Value, Vocabulary

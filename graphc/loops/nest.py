@@ -18,10 +18,8 @@ from graphc.ir.types import Batch, DType
 from graphc.loops.definition import Axis, Definition, identity, with_accumulator
 from graphc.loops.language import (
     BATCH,
-    PADDED,
     Accumulate,
     Allocate,
-    Buffer,
     Expression,
     Lanes,
     Literal,
@@ -30,11 +28,15 @@ from graphc.loops.language import (
     Scalar,
     Statement,
     Store,
-    Stride,
     loop,
     map_reads,
     reads,
     substitute,
+)
+from graphc.loops.memory import (
+    PADDED,
+    Buffer,
+    Stride,
 )
 from graphc.loops.rows import RowDefinition
 from graphc.loops.schedule import Schedule, guard_variables

@@ -20,16 +20,18 @@ from graphc.ir.types import N, TensorType
 from graphc.loops.definition import Axis, Definition
 from graphc.loops.language import (
     BATCH,
-    PADDED,
-    Buffer,
     Kernel,
     Literal,
     Read,
     Statement,
-    Stride,
     Transpose,
     loop,
     substitute,
+)
+from graphc.loops.memory import (
+    PADDED,
+    Buffer,
+    Stride,
 )
 from graphc.loops.schedule import Machine
 from graphc.loops.tasks import spread

@@ -18,7 +18,6 @@ from graphc.loops.definition import Output, identity
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Buffer,
     Expression,
     Lanes,
     Literal,
@@ -26,10 +25,13 @@ from graphc.loops.language import (
     Scalar,
     Statement,
     Store,
-    Stride,
     loop,
     map_reads,
     substitute,
+)
+from graphc.loops.memory import (
+    Buffer,
+    Stride,
 )
 from graphc.loops.nest import LANE, Part, fixed_parts, parts_along
 from graphc.loops.rows import RowDefinition, Stage, Sum

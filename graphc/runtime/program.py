@@ -15,7 +15,13 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.cost import bytes_of
 from graphc.loops.definition import body_of
-from graphc.loops.language import Amount, Kernel, buffer_bytes
+from graphc.loops.language import (
+    Amount,
+    Kernel,
+)
+from graphc.loops.memory import (
+    buffer_bytes,
+)
 from graphc.passes.base import Pipeline
 from graphc.passes.instruments import from_settings
 from graphc.passes.plan_memory import (

@@ -29,7 +29,6 @@ from graphc.loops.language import (
     STAGE,
     Accumulate,
     Allocate,
-    Buffer,
     CopyAsync,
     CopyTile,
     Expression,
@@ -43,8 +42,11 @@ from graphc.loops.language import (
     Scalar,
     Statement,
     Store,
-    Stride,
     loop,
+)
+from graphc.loops.memory import (
+    Buffer,
+    Stride,
 )
 
 FUNCTIONS = {"sum": "add", "maximum": "maximum", "minimum": "minimum"}

@@ -13,12 +13,14 @@ from graphc.loops.gpu.tensor_maps import TensorMap
 from graphc.loops.language import (
     BATCH,
     Allocate,
-    Buffer,
     CopyTile,
     For,
     Kernel,
     Pipeline,
     within,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 
 ALIGNMENT = 128  # bytes: where arrays begin in shared memory

@@ -36,7 +36,6 @@ from graphc.loops.gpu.tiling import Factor, Matrices, Staging, Steps, places_of
 from graphc.loops.language import (
     STAGE,
     Allocate,
-    Buffer,
     Literal,
     LoadFragment,
     Multiply,
@@ -46,6 +45,9 @@ from graphc.loops.language import (
     Statement,
     Store,
     loop,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 
 DEPTH = {TF32: 32, BF16: 64}  # numbers that a step sums: lines of 128 bytes

@@ -17,17 +17,19 @@ from graphc.loops.axes import Loops, offsets
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
 from graphc.loops.language import (
     BATCH,
-    Buffer,
     Expression,
     For,
     Position,
     Read,
     Scalar,
     Statement,
-    Stride,
     loop,
     parts,
     reads,
+)
+from graphc.loops.memory import (
+    Buffer,
+    Stride,
 )
 from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound

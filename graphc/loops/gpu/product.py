@@ -33,7 +33,6 @@ from graphc.loops.language import (
     STAGE,
     Accumulate,
     Allocate,
-    Buffer,
     Literal,
     Pipeline,
     Read,
@@ -41,6 +40,9 @@ from graphc.loops.language import (
     Statement,
     Store,
     loop,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 
 DEPTH = 16  # numbers that a step sums

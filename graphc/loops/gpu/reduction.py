@@ -34,7 +34,6 @@ from graphc.loops.gpu.pointwise import LANE, in_lanes, result_lanes, stores
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Buffer,
     Expression,
     Literal,
     Read,
@@ -44,6 +43,9 @@ from graphc.loops.language import (
     loop,
     reads,
     substitute,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 
 THREADS = 256

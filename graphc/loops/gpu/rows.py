@@ -35,7 +35,6 @@ from graphc.loops.gpu.reduction import LINE, SHARE, STEP, THREADS, Shape, combin
 from graphc.loops.language import (
     Accumulate,
     Allocate,
-    Buffer,
     Expression,
     Literal,
     Read,
@@ -44,6 +43,9 @@ from graphc.loops.language import (
     loop,
     map_reads,
     substitute,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 from graphc.loops.rows import RowDefinition, Stage, Sum
 

@@ -35,7 +35,6 @@ from graphc.loops.gpu.places import (
 )
 from graphc.loops.gpu.pointwise import LANE, in_lanes
 from graphc.loops.language import (
-    Buffer,
     CopyAsync,
     Expression,
     Literal,
@@ -47,6 +46,9 @@ from graphc.loops.language import (
     loop,
     parts,
     substitute,
+)
+from graphc.loops.memory import (
+    Buffer,
 )
 from graphc.ops.op import Bound
 

@@ -26,13 +26,15 @@ from graphc.loops.gpu.launch import launch_of
 from graphc.loops.gpu.places import Span
 from graphc.loops.language import (
     STAGE,
-    Buffer,
     Kernel,
     MultiplyShared,
     Pipeline,
     Read,
-    Stride,
     within,
+)
+from graphc.loops.memory import (
+    Buffer,
+    Stride,
 )
 from graphc_cuda.compile import compiled
 from graphc_cuda.source import kernel_source
