@@ -84,7 +84,8 @@ class Source(Values):
     @property
     def bounds(self) -> str:
         """The arguments of `__launch_bounds__`."""
-        return str(self.launch.threads)
+        resident = f", {self.launch.resident}" if self.launch.resident else ""
+        return f"{self.launch.threads}{resident}"
 
     @property
     def threads(self) -> int:

@@ -39,6 +39,7 @@ from graphc.passes.layout_costs import (
 )
 
 OTHERWISE, IN_BLOCKS = "otherwise", "in blocks"
+CUT_TO_TILES = ("winograd_input", "winograd_output_grad")
 NO_IMAGES = ("broadcast", "conv2d_weight_grad", "winograd_weights", "winograd_weights_grad")
 
 
@@ -140,6 +141,7 @@ def _images(graph: Graph) -> dict[Node, None]:
     batched = any(i.tensor.batch_axis is not None for i in graph.inputs)
     convolutions = [n for n in graph.nodes if n.op.name in CONVOLUTIONS]
     read = {i for n in convolutions for i in n.inputs if i is not weights_of(n)}
+    read |= {n.inputs[0] for n in graph.nodes if n.op.name in CUT_TO_TILES}
     found: dict[Node, None] = {}
     for node in graph.nodes:
         if node.op.name in NO_IMAGES or not isinstance(node.type, TensorType):

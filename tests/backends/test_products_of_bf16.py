@@ -22,7 +22,8 @@ from graphc.ops.interpret import interpret
 from graphc.ops.views import transpose
 from graphc.passes.base import Pipeline
 from graphc.passes.bfloat16 import Bfloat16
-from graphc.passes.pipelines import backend_pipelines
+from graphc.passes.layout_costs import USUAL_BATCH
+from graphc.passes.pipelines import LARGE_BATCH, backend_pipelines
 from graphc.passes.winograd import Winograd
 from graphc_llvm.engine import machine_of
 from graphc_llvm.runner import LLVMRunner
@@ -94,7 +95,7 @@ def _run(graph: Graph, inputs: list[Array], n: int, threads: int = 1) -> Array:
 
 
 def _oracle(graph: Graph, inputs: list[Array], n: int) -> Array:
-    rounded = Bfloat16(16 if n < 16 else 64).run(graph)
+    rounded = Bfloat16(USUAL_BATCH if n < LARGE_BATCH else 64).run(graph)
     names = [i.attrs["name"] for i in graph.inputs]
     (result,) = interpret(rounded, dict(zip(names, inputs, strict=True)), n)
     return result

@@ -16,6 +16,7 @@ from graphc.loops.language import (
     CopyTile,
     For,
     Kernel,
+    Multiply,
     Pipeline,
     within,
 )
@@ -27,6 +28,9 @@ ALIGNMENT = 128  # bytes: where arrays begin in shared memory
 SWIZZLED_ALIGNMENT = 1024  # eight lines of 128 bytes, within which pieces trade places
 PRODUCERS = 128  # threads besides those of the loops, one of which has boxes copied
 BARRIER = 8  # bytes of a barrier in shared memory
+REGISTERS = 65_536  # of a multiprocessor
+FEW_RESULTS = 32  # of a thread: beside them, these are enough
+ENOUGH_REGISTERS = 128
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ class Launch:
 
     producers: how many of the threads, the last ones, only have boxes copied; barriers: the first
     byte of the barriers between them and the others, two for each of `stages`. maps: tensor maps,
-    which the function takes behind its buffers.
+    which the function takes behind its buffers. resident: how many blocks should at least share a
+    multiprocessor; 0 leaves it to the assembler, which would rather spill registers than have one
+    less.
     """
 
     blocks: tuple[Index, ...]
@@ -56,6 +62,7 @@ class Launch:
     barriers: int = 0
     stages: int = 0
     maps: tuple[Mapped, ...] = ()
+    resident: int = 0
 
     @property
     def alignment(self) -> int:
@@ -75,7 +82,7 @@ def launch_of(kernel: Kernel) -> Launch:
     (outer, *others) = kernel.body
     if others or not isinstance(outer, For) or outer.mode != "block":
         raise InternalError(f"{kernel.name} is not one loop over blocks")
-    threads, stages, shared, used = WARP, 0, [], 0
+    threads, stages, shared, used, results = WARP, 0, [], 0, 0
     maps: dict[Mapped, None] = {}
     for s in within(outer.body):
         if isinstance(s, For) and s.mode == "thread":
@@ -86,6 +93,8 @@ def launch_of(kernel: Kernel) -> Launch:
             used += math.prod(s.buffer.shape) * s.buffer.dtype.itemsize  # type: ignore[arg-type]
         elif isinstance(s, Pipeline) and any(isinstance(c, CopyTile) for c in within(s.load)):
             stages = s.stages
+        elif isinstance(s, Multiply):
+            results = math.prod(s.target.shape[1:])  # type: ignore[arg-type]
         elif isinstance(s, CopyTile):
             maps.setdefault(mapped(kernel, s))
     threads, used = _aligned(threads, WARP), _aligned(used, ALIGNMENT)
@@ -99,7 +108,17 @@ def launch_of(kernel: Kernel) -> Launch:
         used,
         stages,
         tuple(maps),
+        _resident(results, threads),
     )
+
+
+def _resident(results: int, threads: int) -> int:
+    """How many blocks should share a multiprocessor, of threads that multiply fragments for so many
+    results each.
+    """
+    if not results:
+        return 0
+    return REGISTERS // ENOUGH_REGISTERS // threads if results <= FEW_RESULTS else 1
 
 
 def mapped(kernel: Kernel, copy: CopyTile) -> Mapped:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
-from graphc.loops.gpu.device import GPU, WARP
+from graphc.loops.gpu.device import ACCESS, GPU, WARP
 from graphc.loops.gpu.fragments import BF16, COLUMN, ROW, TF32, WARP_NUMBER, Instruction, lane_of
 from graphc.loops.gpu.places import (
     THREAD,
@@ -45,6 +45,7 @@ from graphc.loops.language import (
     Statement,
     Store,
     loop,
+    reads,
 )
 from graphc.loops.memory import (
     Buffer,
@@ -57,6 +58,7 @@ PAIR = 2  # neighbouring results that a thread holds
 SHARES = {(64, 64): 1.0, (64, 32): 0.85, (32, 32): 0.7, (32, 16): 0.5, (16, 16): 0.35}
 WARPS = ((2, 4), (2, 2), (4, 2), (4, 1), (1, 4), (2, 1), (1, 2))
 MOST_STAGES = 4
+LARGEST = (64, 32)  # a warp's tile beside which there is room for more than its fragments
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,16 @@ def matrix(
     matrices: Matrices, gpu: GPU, instruction: Instruction
 ) -> tuple[tuple[Statement, ...], str]:
     """The loops of a product by tensor cores, and the choice made, in words."""
-    tile = choose(matrices, gpu)
+    tile = choose(matrices, gpu, instruction)
     builder = _Builder(matrices, gpu, tile, instruction)
     down, across = tile.block
     words = f"{instruction.name}, tiles of {down} x {across} x {builder.depth}"
     return builder.result(), f"{words}, {tile.rows} x {tile.columns} a warp"
 
 
-def choose(matrices: Matrices, gpu: GPU) -> Tile:
-    """The tile with the least cost for a usual batch."""
+def choose(matrices: Matrices, gpu: GPU, instruction: Instruction) -> Tile:
+    """The tile with the least cost for a usual batch, of those that leave enough registers."""
+    most = LARGEST if _needs_registers(matrices, instruction) else max(SHARES)
 
     def cost(tile: Tile) -> float:
         down, across = tile.block
@@ -111,7 +114,27 @@ def choose(matrices: Matrices, gpu: GPU) -> Tile:
         busy = min(1.0, each * tile.threads / (4 * WARP))
         return each * down * across / (SHARES[tile.rows, tile.columns] * busy)
 
-    return min(TILES, key=cost)
+    return min((t for t in TILES if (t.rows, t.columns) <= most), key=cost)
+
+
+def _needs_registers(matrices: Matrices, instruction: Instruction) -> bool:
+    """Whether threads have more in registers than results: places that are taken apart, addresses
+    of numbers that are brought one by one, or what else as large as the result is read behind it.
+    """
+    steps = Steps(matrices.summed, DEPTH[instruction])
+    if max(map(len, (matrices.left.spans, matrices.right.spans, matrices.summed))) > 1:
+        return True
+    if instruction is BF16:
+        return True  # the assembler loads the fragments of several products ahead
+    for factor in map(narrow, (matrices.left, matrices.right)):
+        staging = Staging("", factor, steps, WARP, WARP, instruction.operands)
+        staging = replace(staging, inner=not staging.along_summed)
+        if not staging.copies or staging.lanes * instruction.operands.itemsize < ACCESS:
+            return True
+    sides = [{s.variable for s in f.spans} for f in (matrices.left, matrices.right)]
+    behind = reads(*(o.value for o in matrices.definition.outputs))
+    moving = ({v for i in r.indices for v in i.variables} for r in behind)
+    return any(all(side & variables for side in sides) for variables in moving)
 
 
 def narrow(factor: Factor) -> Factor:

@@ -32,20 +32,6 @@ BENCHMARKS = (
 )  # fmt: skip
 PRODUCTS = ("conv2d", "matmul", "einsum")  # how the names of ops that multiply matrices begin
 SYMBOL = "k_kernel"
-# What is spilled all the same, at most, in bytes by architecture and tile. Large tiles: threads
-# that bring numbers one by one, as those of three channels, or read much behind the product, do so
-# beside as many results as fill the registers. Small tiles: the assembler would rather have one
-# more block share a multiprocessor.
-SPILLED = {
-    ("sm_80", "m16n8k16.bf16, tiles of 128 x 128 x 64, 64 x 64 a warp"): 176,
-    ("sm_90a", "m16n8k8.tf32, tiles of 128 x 256 x 32, 64 x 64 a warp"): 72,
-    ("sm_80", "m16n8k8.tf32, tiles of 128 x 64 x 32, 64 x 64 a warp"): 348,
-    ("sm_80", "m16n8k16.bf16, tiles of 256 x 64 x 64, 64 x 64 a warp"): 24,
-    ("sm_80", "m16n8k16.bf16, tiles of 64 x 32 x 64, 32 x 32 a warp"): 28,
-    ("sm_80", "m16n8k16.bf16, tiles of 32 x 64 x 64, 32 x 16 a warp"): 16,
-    ("sm_80", "m16n8k16.bf16, tiles of 128 x 16 x 64, 32 x 16 a warp"): 16,
-    ("sm_90a", "m16n8k16.bf16, tiles of 128 x 16 x 64, 32 x 16 a warp"): 16,
-}
 
 
 @dataclass(frozen=True)
@@ -164,9 +150,3 @@ def one_of_each(kernels: Iterable[Listed]) -> list[Listed]:
         if known is None or len(kernel.source) > len(known.source):
             found[kernel.structure] = kernel
     return list(found.values())
-
-
-def spills(kernel: Listed, made: Examined) -> bool:
-    """Whether more of what belongs into registers lies in memory than is known of."""
-    allowed = SPILLED.get((kernel.architecture, kernel.schedule), 0)
-    return max(made.spill_bytes, made.stack_bytes) > allowed
