@@ -31,6 +31,7 @@ BARRIER = 8  # bytes of a barrier in shared memory
 REGISTERS = 65_536  # of a multiprocessor
 FEW_RESULTS = 32  # of a thread: beside them, these are enough
 ENOUGH_REGISTERS = 128
+SOME_RESULTS = 64  # beside more, the assembler saves registers by itself
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _resident(results: int, threads: int) -> int:
     """How many blocks should share a multiprocessor, of threads that multiply fragments for so many
     results each.
     """
-    if not results:
+    if not 0 < results <= SOME_RESULTS:
         return 0
     return REGISTERS // ENOUGH_REGISTERS // threads if results <= FEW_RESULTS else 1
 
