@@ -35,11 +35,15 @@ def _vgg() -> nn.Module:
 
 
 def _wide() -> nn.Module:
-    return nn.Sequential(nn.Conv(64, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Tanh(), nn.Dense(5))
+    """In blocks of channels for large batches too."""
+    return nn.Sequential(
+        nn.Conv(64, 3, padding=1), nn.ReLU(), nn.Conv(64, 3, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Tanh(), nn.Dense(5),
+    )  # fmt: skip
 
 
 def _model(network: Callable[[], nn.Module], **options: Any) -> gc.Model:
-    optimizer = options.pop("optimizer", optim.SGD(0.05, momentum=0.9, weight_decay=0.01))
+    optimizer = options.pop("optimizer", optim.SGD(0.01, momentum=0.9, weight_decay=0.01))
     return gc.Model(network(), TYPE, loss="cross_entropy", optimizer=optimizer, **options)
 
 
@@ -57,7 +61,7 @@ def _folded(model: gc.Model) -> list[str]:
 
 
 def _close(found: Any, wanted: Any) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +98,11 @@ def test_a_prediction_takes_the_weights_as_the_step_left_them() -> None:
     model = _model(_wide)
     (x, y), *_ = _batches(17)
     model.step(x, y)
-    assert _folded(model) == ["4.weight", "4.weight.velocity"]
-    before = model._engine._kept.arrays["4.weight"].copy()
+    assert _folded(model) == ["6.weight", "6.weight.velocity"]
+    before = model._engine._kept.arrays["6.weight"].copy()
     model.predict(x)
-    assert np.array_equal(model._engine._kept.arrays["4.weight"], before)
-    assert _folded(model) == ["4.weight", "4.weight.velocity"]
+    assert np.array_equal(model._engine._kept.arrays["6.weight"], before)
+    assert _folded(model) == ["6.weight", "6.weight.velocity"]
 
 
 def test_the_threads_do_not_matter() -> None:
