@@ -51,6 +51,7 @@ from graphc.loops.memory import (
 THREADS = 256
 WINDOW = 64  # numbers that one thread combines alone
 SHARE = 2  # steps that each of several threads makes at least
+MOST_RESULTS = 8  # of a thread: of bytes an access would move twice as many
 LINE, SECTOR = 8, 2  # neighbouring threads that read 128 bytes, and 32
 BLOCKS = 2  # for each multiprocessor, to keep it busy
 STEP = Variable("step")
@@ -106,7 +107,8 @@ def choose(spanned: Spanned[Definition], gpu: GPU) -> Shape:
     assert definition.term is not None
     numbers = usual_count(reduced)
     if numbers <= WINDOW and not any(s.samples for s in reduced):
-        return Shape(THREADS, 1, result_lanes(definition.outputs, kept), False)
+        lanes = min(result_lanes(definition.outputs, kept), MOST_RESULTS)
+        return Shape(THREADS, 1, lanes, False)
     access = longest_read(definition.term)
     widest = max((r.dtype.itemsize for r in reads(definition.term)), default=4)
     if access.step(reduced[-1].variable) == 1 and reduced[-1].usual > 1:
