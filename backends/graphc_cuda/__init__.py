@@ -12,15 +12,12 @@ from typing import Any
 
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
-from graphc.ir.text import node_text
 from graphc.loops.gpu.device import H100
 from graphc.loops.gpu.lower import lower
 from graphc.loops.language import Kernel
-from graphc.ops.op import family_of
-from graphc.passes.base import Pipeline
 from graphc.runtime.backend import Backend, KernelSource
 from graphc.runtime.object_cache import object_cache
-from graphc.runtime.program import build_program
+from graphc.runtime.program import sources_of
 from graphc_cuda.compile import listing
 from graphc_cuda.device import Device
 from graphc_cuda.driver import opened
@@ -46,19 +43,7 @@ class CUDABackend(Backend):
         return opened()
 
     def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
-        layer = next((n for n in graph.nodes if family_of(n) == "layer"), None)
-        if layer is not None:
-            raise GraphcError(
-                f"{layer.op.name} is made of several kernels",
-                node=node_text(layer, graph.names, notes=False),
-                remedy="decompose the graph first: -p decompose,simplify,fuse",
-            )
-        program = build_program(graph, Pipeline(()), partial(lower, gpu=SHOWN))
-        found: dict[int, KernelSource] = {}
-        for call in program.calls:
-            if id(call.kernel) not in found:
-                found[id(call.kernel)] = _source(call.kernel, forms)
-        return tuple(found[id(call.kernel)] for call in program.calls)
+        return sources_of(graph, partial(lower, gpu=SHOWN), partial(_source, forms=forms))
 
     def missing(self) -> str | None:
         try:

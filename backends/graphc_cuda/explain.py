@@ -10,9 +10,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from graphc.loops.gpu.device import GPU
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.memory import buffer_bytes
 from graphc.runtime.layers import parameters_behind
 from graphc.runtime.measurement import Rates, Times, profile_of
 from graphc.runtime.profile import Profile, Span

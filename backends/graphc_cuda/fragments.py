@@ -13,13 +13,8 @@ from graphc.base.errors import InternalError
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 from graphc.loops.gpu.fragments import COLUMN, INSTRUCTIONS, ROW, Fragment
-from graphc.loops.language import (
-    LoadFragment,
-    Multiply,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import LoadFragment, Multiply
+from graphc.loops.memory import Buffer
 
 LINE = 16  # bytes of a row of the 8 rows that `ldmatrix` moves at a time
 LANE = Variable("lane", 32)

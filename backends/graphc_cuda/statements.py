@@ -28,9 +28,7 @@ from graphc.loops.language import (
     reads,
     within,
 )
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.memory import Buffer
 from graphc_cuda.fragments import load_lines, multiply_line, words_of
 from graphc_cuda.scalar import MEMORY, REGISTER, call
 from graphc_cuda.touched import Touched, shared_touched

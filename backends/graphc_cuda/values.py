@@ -12,16 +12,8 @@ from dataclasses import dataclass
 from graphc.base.errors import InternalError
 from graphc.ir.index import Atom, Index, Quotient, Remainder, Variable
 from graphc.ir.types import DType
-from graphc.loops.language import (
-    Expression,
-    Literal,
-    Position,
-    Read,
-    Scalar,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import Expression, Literal, Position, Read, Scalar
+from graphc.loops.memory import Buffer
 from graphc.ops.op import Bound
 from graphc_cuda.scalar import MEMORY, REGISTER, call, literal
 

@@ -21,12 +21,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType
 from graphc.loops.gpu.launch import Launch
 from graphc.loops.gpu.lower import lower
-from graphc.loops.language import (
-    Kernel,
-)
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.language import Kernel
+from graphc.loops.memory import buffer_bytes
 from graphc.passes.base import Pipeline
 from graphc.passes.constants import PREFIX
 from graphc.passes.pack_parameters import packed_layouts

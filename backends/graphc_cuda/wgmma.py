@@ -20,12 +20,8 @@ from graphc.ir.index import Index, Variable
 from graphc.ir.types import DType
 from graphc.loops.gpu.fragments import COLUMN, ROW, TARGET, WarpgroupInstruction
 from graphc.loops.gpu.tensor_maps import LINE
-from graphc.loops.language import (
-    MultiplyShared,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import MultiplyShared
+from graphc.loops.memory import Buffer
 
 Offset = Callable[[Buffer, tuple[Index, ...]], Index]
 Text = Callable[[Index], str]

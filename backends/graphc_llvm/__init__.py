@@ -5,6 +5,7 @@ processor.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -12,14 +13,11 @@ import llvmlite.binding as llvm
 
 from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
-from graphc.ir.text import node_text
 from graphc.loops.language import Kernel
-from graphc.ops.op import family_of
-from graphc.passes.base import Pipeline
 from graphc.passes.pipelines import backend_pipelines
 from graphc.runtime.backend import Backend, KernelSource
 from graphc.runtime.object_cache import object_cache
-from graphc.runtime.program import build_program
+from graphc.runtime.program import sources_of
 from graphc_llvm.engine import assembly, lowering, machine_of
 from graphc_llvm.module import kernel_module
 from graphc_llvm.runner import LLVMRunner, available_threads
@@ -45,19 +43,7 @@ class LLVMBackend(Backend):
         return precision
 
     def _sources(self, graph: Graph, forms: Sequence[str]) -> tuple[KernelSource, ...]:
-        layer = next((n for n in graph.nodes if family_of(n) == "layer"), None)
-        if layer is not None:
-            raise GraphcError(
-                f"{layer.op.name} is made of several kernels",
-                node=node_text(layer, graph.names, notes=False),
-                remedy="decompose the graph first: -p decompose,simplify,fuse",
-            )
-        program = build_program(graph, Pipeline(()), lowering(machine_of()))
-        found: dict[int, KernelSource] = {}
-        for call in program.calls:
-            if id(call.kernel) not in found:
-                found[id(call.kernel)] = _source(call.kernel, forms)
-        return tuple(found[id(call.kernel)] for call in program.calls)
+        return sources_of(graph, lowering(machine_of()), partial(_source, forms=forms))
 
     def describe(self) -> dict[str, Any]:
         machine = machine_of()

@@ -15,13 +15,8 @@ from typing import Any
 from graphc.base.errors import InternalError
 from graphc.ir.index import Atom, Index, Quotient, Remainder, Variable
 from graphc.ir.types import DType
-from graphc.loops.language import (
-    BATCH,
-)
-from graphc.loops.memory import (
-    PADDED,
-    Buffer,
-)
+from graphc.loops.language import BATCH
+from graphc.loops.memory import PADDED, Buffer
 from graphc_llvm.text import MEMORY, Builder, Module, Val, vector_type
 
 Lines = list[object]

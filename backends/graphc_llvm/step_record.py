@@ -25,9 +25,7 @@ from graphc.ir.node import OPERATORS
 from graphc.ir.text import graph_text
 from graphc.ir.types import TensorType, parse_type
 from graphc.loops.language import Amount
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.memory import buffer_bytes
 from graphc.ops import OWN
 from graphc.passes.base import Pipeline
 from graphc.passes.instruments import from_settings

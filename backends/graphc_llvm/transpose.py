@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphc.ir.index import Index, Variable, index
-from graphc.loops.language import (
-    Transpose,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import Transpose
+from graphc.loops.memory import Buffer
 from graphc_llvm.text import MEMORY, Val, mangled, vector_type
 
 if TYPE_CHECKING:

@@ -8,18 +8,8 @@ from __future__ import annotations
 
 from graphc.ir.index import Index
 from graphc.ir.types import DType
-from graphc.loops.language import (
-    BATCH,
-    Expression,
-    Lanes,
-    Literal,
-    Position,
-    Read,
-    Scalar,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import BATCH, Expression, Lanes, Literal, Position, Read, Scalar
+from graphc.loops.memory import Buffer
 from graphc.ops.op import Bound
 from graphc_llvm.addresses import Addressing
 from graphc_llvm.scalar import emit as emit_scalar

@@ -12,9 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from graphc.ir.graph import Graph
-from graphc.loops.memory import (
-    padded_batch,
-)
+from graphc.loops.memory import padded_batch
 from graphc.passes.base import Pipeline
 from graphc.passes.plan_memory import MemoryPlan
 from graphc.runtime.announcement import Announcement

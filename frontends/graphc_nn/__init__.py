@@ -36,28 +36,12 @@ from graphc_nn.normalization import (
     LocalContrastNorm,
     LocalResponseNorm,
 )
-from graphc_nn.pooling import (
-    AdaptiveAvgPool,
-    AvgPool,
-    GlobalAvgPool,
-    L2Pool,
-    MaxPool,
-    Subsample,
-)
+from graphc_nn.pooling import AdaptiveAvgPool, AvgPool, GlobalAvgPool, L2Pool, MaxPool, Subsample
 from graphc_nn.pretraining import Pretrained, Pretraining, pretrain, pretrain_pairs
 from graphc_nn.regions import RoIMaxPool
 from graphc_nn.regularization import L1, Dropout, Sparsity
 from graphc_nn.siamese import Siamese
-from graphc_nn.structure import (
-    Concat,
-    Crop,
-    Flatten,
-    Identity,
-    Pad,
-    Reshape,
-    Residual,
-    Upsample,
-)
+from graphc_nn.structure import Concat, Crop, Flatten, Identity, Pad, Reshape, Residual, Upsample
 
 __all__ = [
     "ELU",

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from graphc.base.arguments import check_whole
 from graphc.ir.graph import Graph
 from graphc.ir.node import Gradient, Node
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.memory import buffer_bytes
 from graphc.passes.pipelines import LARGE_BATCH, backend_pipelines, with_packed_parameters
 from graphc.passes.plan_memory import plan, schedule
 

@@ -16,16 +16,8 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import BLOCK
 from graphc.ir.types import Batch
 from graphc.loops.definition import Axis, Definition
-from graphc.loops.language import (
-    Position,
-    Read,
-    Scalar,
-    parts,
-    reads,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import Position, Read, Scalar, parts, reads
+from graphc.loops.memory import Buffer
 from graphc.loops.pairs import paired
 from graphc.loops.rows import RowDefinition
 

@@ -11,15 +11,8 @@ from graphc.ir.index import Variable
 from graphc.ir.layouts import PAIR
 from graphc.ir.types import Batch, Dim
 from graphc.loops.definition import Axis, Definition
-from graphc.loops.language import (
-    Amount,
-    Expression,
-    Scalar,
-    reads,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import Amount, Expression, Scalar, reads
+from graphc.loops.memory import Buffer
 from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 

@@ -18,20 +18,8 @@ from graphc.ir.graph import Graph, make_input
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Node, remake
 from graphc.ir.types import Batch, Dim, DType, TupleType
-from graphc.loops.language import (
-    Expression,
-    Literal,
-    Position,
-    Read,
-    Scalar,
-    map_reads,
-    substitute,
-)
-from graphc.loops.memory import (
-    Buffer,
-    buffer_of,
-    stored,
-)
+from graphc.loops.language import Expression, Literal, Position, Read, Scalar, map_reads, substitute
+from graphc.loops.memory import Buffer, buffer_of, stored
 from graphc.ops.op import Access, Bound, Op, op_of
 from graphc.ops.scalar import COMPARISONS, LOGICAL, Value, Vocabulary
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.axes import merged, normalized
 from graphc.loops.cost import flops_of
@@ -35,6 +36,16 @@ def lower(node: Node, machine: Machine) -> Kernel:
         lanes = choose_lanes(definition, machine)
         statements = build_rows(definition, lanes)
         words = f"rows in {len(definition.stages)} stages, {lanes}"
+    return replace(kernel_of(body, definition, statements, words), pairs=machine.pairs)
+
+
+def kernel_of(
+    body: Graph,
+    definition: Definition | RowDefinition,
+    statements: tuple[Statement, ...],
+    words: str,
+) -> Kernel:
+    """The kernel of a body: its definition, the loops that were made of it, and their schedule."""
     return Kernel(
         name=body.name,
         buffers=(*definition.inputs, *definition.written),
@@ -43,7 +54,6 @@ def lower(node: Node, machine: Machine) -> Kernel:
         ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
         schedule=words,
         flops=flops_of(definition),
-        pairs=machine.pairs,
     )
 
 

@@ -33,11 +33,7 @@ from graphc.loops.language import (
     reads,
     substitute,
 )
-from graphc.loops.memory import (
-    PADDED,
-    Buffer,
-    Stride,
-)
+from graphc.loops.memory import PADDED, Buffer, Stride
 from graphc.loops.rows import RowDefinition
 from graphc.loops.schedule import Schedule, guard_variables
 from graphc.loops.tasks import spread

@@ -17,13 +17,8 @@ from dataclasses import dataclass
 
 from graphc.ir.index import Index, Variable
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
-from graphc.loops.language import (
-    Read,
-    reads,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import Read, reads
+from graphc.loops.memory import Buffer
 from graphc.loops.schedule import FIRST_CACHE, Schedule, guard_variables
 
 USUAL_BATCH = 4

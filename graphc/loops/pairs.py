@@ -19,16 +19,8 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.layouts import PAIR
 from graphc.ir.types import DType
 from graphc.loops.definition import Axis, Definition, Output
-from graphc.loops.language import (
-    Expression,
-    Read,
-    Scalar,
-    substitute,
-)
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.language import Expression, Read, Scalar, substitute
+from graphc.loops.memory import Buffer, Stride
 
 WHICH = Variable("pair", PAIR)
 

@@ -28,11 +28,7 @@ from graphc.loops.language import (
     loop,
     substitute,
 )
-from graphc.loops.memory import (
-    PADDED,
-    Buffer,
-    Stride,
-)
+from graphc.loops.memory import PADDED, Buffer, Stride
 from graphc.loops.schedule import Machine
 from graphc.loops.tasks import spread
 

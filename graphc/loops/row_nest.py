@@ -29,10 +29,7 @@ from graphc.loops.language import (
     map_reads,
     substitute,
 )
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.memory import Buffer, Stride
 from graphc.loops.nest import LANE, Part, fixed_parts, parts_along
 from graphc.loops.rows import RowDefinition, Stage, Sum
 from graphc.loops.schedule import Schedule

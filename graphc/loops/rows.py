@@ -20,17 +20,8 @@ from graphc.ir.index import Index, Variable, index
 from graphc.ir.node import Node
 from graphc.ir.types import DType
 from graphc.loops.definition import Axis, Definer, Indices, Output, axis_of, running
-from graphc.loops.language import (
-    Expression,
-    Read,
-    substitute,
-)
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-    buffer_of,
-    stored,
-)
+from graphc.loops.language import Expression, Read, substitute
+from graphc.loops.memory import Buffer, Stride, buffer_of, stored
 from graphc.ops.op import Bound, additions_of, family_of, op_of
 from graphc.ops.rows import Row
 

@@ -18,15 +18,8 @@ from functools import cached_property
 
 from graphc.ir.index import Index, Variable
 from graphc.loops.definition import ACCUMULATOR, Axis, Definition
-from graphc.loops.language import (
-    Expression,
-    Scalar,
-    parts,
-    reads,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import Expression, Scalar, parts, reads
+from graphc.loops.memory import Buffer
 from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 

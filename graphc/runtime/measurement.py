@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from graphc.base.source import Location
 from graphc.ir.node import Node
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.memory import buffer_bytes
 from graphc.passes.plan_memory import Scheduled
 from graphc.runtime.layers import NO_NAMES, layer_parts
 from graphc.runtime.profile import SHORTEST, KernelProfile, LayerProfile, Profile, Span

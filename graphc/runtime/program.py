@@ -11,17 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from graphc.base.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
+from graphc.ir.text import node_text
 from graphc.loops.cost import bytes_of
 from graphc.loops.definition import body_of
-from graphc.loops.language import (
-    Amount,
-    Kernel,
-)
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.language import Amount, Kernel
+from graphc.loops.memory import buffer_bytes
+from graphc.ops.op import family_of
 from graphc.passes.base import Pipeline
 from graphc.passes.instruments import from_settings
 from graphc.passes.plan_memory import (
@@ -33,6 +31,7 @@ from graphc.passes.plan_memory import (
     schedule,
     source_of,
 )
+from graphc.runtime.backend import KernelSource
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,25 @@ class Program:
     def flops(self, n: int) -> int:
         """Arithmetic of one run."""
         return sum(call.kernel.flops.at(n) for call in self.calls)
+
+
+def sources_of(
+    graph: Graph, lower: Callable[[Node], Kernel], written: Callable[[Kernel], KernelSource]
+) -> tuple[KernelSource, ...]:
+    """The code of every kernel of `graph` as the passes left it, in the order they run. written:
+    that of one kernel. Raises GraphcError for a layer, which is several kernels.
+    """
+    layer = next((n for n in graph.nodes if family_of(n) == "layer"), None)
+    if layer is not None:
+        raise GraphcError(
+            f"{layer.op.name} is made of several kernels",
+            node=node_text(layer, graph.names, notes=False),
+            remedy="decompose the graph first: -p decompose,simplify,fuse",
+        )
+    calls = build_program(graph, Pipeline(()), lower).calls
+    kernels = {id(call.kernel): call.kernel for call in calls}
+    found = {key: written(kernel) for key, kernel in kernels.items()}
+    return tuple(found[id(call.kernel)] for call in calls)
 
 
 def build_program(graph: Graph, pipeline: Pipeline, lower: Callable[[Node], Kernel]) -> Program:

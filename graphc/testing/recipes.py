@@ -12,15 +12,7 @@ from typing import Any
 
 from graphc.base.errors import GraphcError
 from graphc.ir.node import Node
-from graphc.ir.types import (
-    Dim,
-    DType,
-    N,
-    Shape,
-    TensorType,
-    broadcast_shapes,
-    parse_type,
-)
+from graphc.ir.types import Dim, DType, N, Shape, TensorType, broadcast_shapes, parse_type
 from graphc.ops.elementwise import absolute, add, maximum, minimum
 from graphc.ops.op import Op
 from graphc.ops.softmax import softmax

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, product
 
 from graphc_nn.zoo import NETWORKS
-from tests.backends.cuda.zoo_kernels import Examined, Listed, examined, listed, spills
+from tests.backends.cuda.zoo_kernels import Examined, Listed, examined, listed
 from tests.gpu.rows import Item, Row
 
 SECTION = "kernels"
@@ -35,7 +35,7 @@ def compiled_kernels(networks: Sequence[str]) -> Iterator[Row]:
 
 def _row(architecture: str, kernels: list[Listed], made: list[Examined]) -> Row:
     pairs = list(zip(kernels, made, strict=True))
-    spilled = [str(k) for k, code in pairs if spills(k, code)]
+    spilled = [str(k) for k, code in pairs if code.spills(k)]
     slowest, code = max(pairs, key=lambda pair: pair[1].seconds)
     note = f"{len(pairs)} kernels; longest to compile, {code.seconds:.1f} s: {slowest}"
     note += "".join(f"; spills: {each}" for each in spilled)

@@ -27,13 +27,7 @@ from graphc.testing import Expectation
 from graphc.testing.draw import sample_inputs
 from tests.gpu.networks import IMAGES, LAYERS, OPTIMIZERS, PLAIN, around, inputs_of, step_of
 from tests.gpu.rows import Item, Row
-from tests.gpu.shapes import (
-    CONVOLUTIONS,
-    DENSE,
-    OPS,
-    TINY_CONVOLUTIONS,
-    TINY_DENSE,
-)
+from tests.gpu.shapes import CONVOLUTIONS, DENSE, OPS, TINY_CONVOLUTIONS, TINY_DENSE
 
 Array = np.ndarray[Any, Any]
 PRECISIONS = ("f32", "tf32", "bf16")

@@ -14,12 +14,8 @@ from graphc.ir.graph import Graph
 from graphc.loops.gpu.device import GPU, H100
 from graphc.loops.gpu.emulate import emulate
 from graphc.loops.gpu.lower import lower
-from graphc.loops.language import (
-    Kernel,
-)
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.language import Kernel
+from graphc.loops.memory import buffer_bytes
 from graphc.passes.base import Pipeline
 from graphc.passes.pipelines import device_pipelines
 from graphc.runtime.program import Call, Program, build_program

@@ -12,13 +12,8 @@ import pytest
 from graphc.ir.index import Index, Variable, index
 from graphc.ir.types import DType
 from graphc.loops.gpu.fragments import BF16, COLUMN, INSTRUCTIONS, ROW, TF32, Fragment
-from graphc.loops.language import (
-    LoadFragment,
-)
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.language import LoadFragment
+from graphc.loops.memory import Buffer, Stride
 from graphc_cuda.fragments import load_lines
 
 LANES = range(32)

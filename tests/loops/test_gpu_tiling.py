@@ -15,7 +15,7 @@ from graphc.ir.types import DType, parse_type
 from graphc.loops.axes import cut
 from graphc.loops.definition import define
 from graphc.loops.gpu.places import Span, count, spanned, taken_apart
-from graphc.loops.gpu.tiling import Matrices, Staging, Steps, matrices, places_of
+from graphc.loops.gpu.tiling import Matrices, Staging, Steps, Tiles, matrices
 from graphc.loops.language import BATCH
 from graphc.ops.contractions import conv2d, conv2d_input_grad, conv2d_weight_grad, matmul
 from graphc.ops.elementwise import add, cast
@@ -74,8 +74,14 @@ def test_steps_reach_every_number_once(each: tuple[Span, ...]) -> None:
 
 def test_what_depends_on_the_batch_is_counted_slowest() -> None:
     block = Variable("block")
-    tiles = places_of(block, [((), index(2)), ((), index(BATCH) * 5), ((), index(4))])
-    found = [tuple(number(t, block=b) for t in tiles) for b in range(2 * 5 * SAMPLES * 4)]
+    group, samples, column = (
+        Span(Variable("g", 2), 2), Span(Variable("n"), 5, samples=True), Span(Variable("k", 4), 4),
+    )  # fmt: skip
+    tiles = Tiles((group,), (samples,), (column,), rows=1, columns=1)
+    assert number(tiles.number) == 2 * 5 * SAMPLES * 4
+    place, *others = tiles.place(block)
+    parts = (place[group.variable], *others)
+    found = [tuple(number(t, block=b) for t in parts) for b in range(2 * 5 * SAMPLES * 4)]
     assert len(set(found)) == len(found)
     assert [t[1] for t in found] == sorted(t[1] for t in found)
 

@@ -7,13 +7,7 @@ import pytest
 
 from graphc.ir.index import index
 from graphc.ir.types import parse_type
-from graphc.loops.memory import (
-    PADDED,
-    buffer_bytes,
-    buffer_of,
-    padded_batch,
-    stored,
-)
+from graphc.loops.memory import PADDED, buffer_bytes, buffer_of, padded_batch, stored
 
 BATCH = 3
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 import graphc as gc
 from graphc import optim, zoo
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.memory import buffer_bytes
 from graphc.passes import catalog
 from graphc.passes.pipelines import BACKEND
 from graphc.passes.plan_memory import (

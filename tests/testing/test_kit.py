@@ -23,14 +23,7 @@ from graphc.passes.base import Pipeline
 from graphc.passes.batch_last import BatchLast
 from graphc.passes.block_channels import BlockChannels
 from graphc.passes.retype import retype
-from graphc.testing import (
-    Expectation,
-    check_grads,
-    compare,
-    draw,
-    random_graph,
-    random_inputs,
-)
+from graphc.testing import Expectation, check_grads, compare, draw, random_graph, random_inputs
 from graphc.testing.definition import by_definition
 from graphc.testing.draft import sampled_ops
 from graphc.tracing.tensor import function

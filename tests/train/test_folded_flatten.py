@@ -61,7 +61,7 @@ def _folded(model: gc.Model) -> list[str]:
 
 
 def _close(found: Any, wanted: Any) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=5e-5)
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize(

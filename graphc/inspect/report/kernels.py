@@ -9,9 +9,7 @@ from graphc.inspect.cost import bytes_moved, flops
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.definition import body_of
-from graphc.loops.memory import (
-    buffer_bytes,
-)
+from graphc.loops.memory import buffer_bytes
 from graphc.passes.plan_memory import Scheduled, plan
 from graphc.runtime.backend import Backend
 from graphc.runtime.profile import Profile

@@ -21,16 +21,8 @@ from graphc.ir.types import Batch
 from graphc.loops.gpu.places import Span, blocks_for, own_array, taken_apart
 from graphc.loops.gpu.tensor_maps import LINE, Dimension, Image, TensorMap, Tiled
 from graphc.loops.gpu.tiling import Factor
-from graphc.loops.language import (
-    STAGE,
-    CopyTile,
-    Read,
-    Statement,
-    loop,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import STAGE, CopyTile, Read, Statement, loop
+from graphc.loops.memory import Buffer
 
 MOST_AXES = 5
 MOST_BOX = 256  # indices along an axis of a box, those that strides leave out included

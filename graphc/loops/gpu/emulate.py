@@ -44,10 +44,7 @@ from graphc.loops.language import (
     Store,
     loop,
 )
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.memory import Buffer, Stride
 
 FUNCTIONS = {"sum": "add", "maximum": "maximum", "minimum": "minimum"}
 

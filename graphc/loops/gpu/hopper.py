@@ -35,7 +35,6 @@ from graphc.loops.gpu.matrix import PAIR, narrow
 from graphc.loops.gpu.places import (
     BLOCK,
     THREAD,
-    blocks_for,
     count,
     own_array,
     taken_apart,
@@ -44,9 +43,8 @@ from graphc.loops.gpu.places import (
     with_lane,
 )
 from graphc.loops.gpu.pointwise import LANE, in_lanes, result_lanes
-from graphc.loops.gpu.product import times
 from graphc.loops.gpu.reduction import finish
-from graphc.loops.gpu.tiling import Matrices, places_of
+from graphc.loops.gpu.tiling import Matrices, Tiles
 from graphc.loops.language import (
     BATCH,
     Allocate,
@@ -201,19 +199,13 @@ class _Builder:
         self.staged = own_array("staged", DType.f32, staged, shared=True)
         self.thread = Variable(THREAD, tile.threads)
         # Blocks take every so many-th tile.
-        counts = (
-            count(matrices.groups),
-            blocks_for(count(left.filled), tile.rows),
-            blocks_for(count(right.filled), tile.columns),
-        )
-        self.tiles = times(times(counts[0], counts[1]), counts[2])
+        tiles = Tiles(matrices.groups, left.filled, right.filled, tile.rows, tile.columns)
+        self.tiles = tiles.number
         self.block = Variable(BLOCK, gpu.multiprocessors)
         rounds = -(-self.tiles.constant // gpu.multiprocessors) if self.tiles.is_constant else None
         self.turn = Variable("turn", rounds)
         number = index(self.turn) * gpu.multiprocessors + index(self.block)
-        spans = (matrices.groups, left.filled, right.filled)
-        group, self.row, self.column = places_of(number, list(zip(spans, counts, strict=True)))
-        self.groups = taken_apart(group, matrices.groups)
+        self.groups, self.row, self.column = tiles.place(number)
 
     def cost(self) -> float:
         """What the tiles of a multiprocessor take, for a small and for a large batch."""

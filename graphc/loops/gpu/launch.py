@@ -10,19 +10,8 @@ from graphc.ir.index import Index
 from graphc.ir.types import DType
 from graphc.loops.gpu.device import WARP
 from graphc.loops.gpu.tensor_maps import TensorMap
-from graphc.loops.language import (
-    BATCH,
-    Allocate,
-    CopyTile,
-    For,
-    Kernel,
-    Multiply,
-    Pipeline,
-    within,
-)
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.language import BATCH, Allocate, CopyTile, For, Kernel, Multiply, Pipeline, within
+from graphc.loops.memory import Buffer
 
 ALIGNMENT = 128  # bytes: where arrays begin in shared memory
 SWIZZLED_ALIGNMENT = 1024  # eight lines of 128 bytes, within which pieces trade places

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from graphc.ir.node import Node
 from graphc.loops.axes import cut
-from graphc.loops.cost import flops_of
 from graphc.loops.definition import Definition, body_of, define
 from graphc.loops.gpu.device import GPU
 from graphc.loops.gpu.hopper import hopper
@@ -16,6 +15,7 @@ from graphc.loops.gpu.reduction import reduction
 from graphc.loops.gpu.rows import KEPT, rows
 from graphc.loops.gpu.tiling import matrices
 from graphc.loops.language import Kernel, Statement
+from graphc.loops.lower import kernel_of
 from graphc.loops.rows import RowDefinition, define_rows
 from graphc.ops.rows import row_of_body
 
@@ -35,15 +35,7 @@ def lower(node: Node, gpu: GPU, precision: str = "tf32") -> Kernel:
     else:
         definition = define_rows(body, row, gpu.shared_bytes // KEPT)
         statements, words = rows(definition, gpu)
-    return Kernel(
-        name=body.name,
-        buffers=(*definition.inputs, *definition.written),
-        written=definition.written,
-        body=statements,
-        ops=tuple(n.op.name for n in body.nodes if n.op.name not in ("input", "full", "broadcast")),
-        schedule=words,
-        flops=flops_of(definition),
-    )
+    return kernel_of(body, definition, statements, words)
 
 
 def _scheduled(

@@ -30,9 +30,8 @@ from graphc.loops.gpu.places import (
     with_lane,
 )
 from graphc.loops.gpu.pointwise import LANE, in_lanes
-from graphc.loops.gpu.product import times
 from graphc.loops.gpu.reduction import finish
-from graphc.loops.gpu.tiling import Factor, Matrices, Staging, Steps, places_of
+from graphc.loops.gpu.tiling import Factor, Matrices, Staging, Steps
 from graphc.loops.language import (
     STAGE,
     Allocate,
@@ -47,9 +46,7 @@ from graphc.loops.language import (
     loop,
     reads,
 )
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.memory import Buffer
 
 DEPTH = {TF32: 32, BF16: 64}  # numbers that a step sums: lines of 128 bytes
 PAIR = 2  # neighbouring results that a thread holds
@@ -154,12 +151,10 @@ class _Builder:
         self.steps = Steps(matrices.summed, self.depth)
         down, across = tile.block
         left, right = narrow(matrices.left), narrow(matrices.right)
-        counts = matrices.blocks(down, across)
-        self.blocks = times(times(counts[0], counts[1]), counts[2])
+        tiles = matrices.tiles(down, across)
+        self.blocks = tiles.number
         self.block = grid(self.blocks)
-        spans = (matrices.groups, left.spans, right.spans)
-        group, self.row, self.column = places_of(self.block, list(zip(spans, counts, strict=True)))
-        self.groups = taken_apart(group, matrices.groups)
+        self.groups, self.row, self.column = tiles.place(self.block)
         self.left = self._staging("left", left, down)
         self.right = self._staging("right", right, across)
         self.stages = self._stages(gpu)

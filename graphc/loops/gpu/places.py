@@ -27,10 +27,7 @@ from graphc.loops.language import (
     parts,
     reads,
 )
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.memory import Buffer, Stride
 from graphc.loops.rows import RowDefinition
 from graphc.ops.op import Bound
 

@@ -24,15 +24,7 @@ from graphc.loops.gpu.places import (
     where,
     with_lane,
 )
-from graphc.loops.language import (
-    Allocate,
-    Read,
-    Statement,
-    Store,
-    loop,
-    parts,
-    substitute,
-)
+from graphc.loops.language import Allocate, Read, Statement, Store, loop, parts, substitute
 
 THREADS = 256
 LANE = Variable("l")

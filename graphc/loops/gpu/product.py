@@ -28,7 +28,7 @@ from graphc.loops.gpu.places import (
 )
 from graphc.loops.gpu.pointwise import LANE, in_lanes
 from graphc.loops.gpu.reduction import finish
-from graphc.loops.gpu.tiling import Matrices, Staging, Steps, places_of
+from graphc.loops.gpu.tiling import Matrices, Staging, Steps
 from graphc.loops.language import (
     STAGE,
     Accumulate,
@@ -41,9 +41,7 @@ from graphc.loops.language import (
     Store,
     loop,
 )
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.memory import Buffer
 
 DEPTH = 16  # numbers that a step sums
 STAGES = 3
@@ -115,12 +113,10 @@ class _Builder:
         self.group = ACCESS // matrices.dtype.itemsize  # neighbouring rows or columns of a thread
         steps = self.steps = Steps(matrices.summed, DEPTH)
         left, right = matrices.left, matrices.right
-        counts = matrices.blocks(tile.rows, tile.columns)
-        self.blocks = times(times(counts[0], counts[1]), counts[2])
+        tiles = matrices.tiles(tile.rows, tile.columns)
+        self.blocks = tiles.number
         self.block = grid(self.blocks)
-        spans = (matrices.groups, left.spans, right.spans)
-        group, self.row, self.column = places_of(self.block, list(zip(spans, counts, strict=True)))
-        self.groups = taken_apart(group, matrices.groups)
+        self.groups, self.row, self.column = tiles.place(self.block)
         common = (tile.threads, matrices.dtype, True, self.group, STAGES, self.groups)
         self.left = Staging("left", left, steps, tile.rows, *common)
         self.right = Staging("right", right, steps, tile.columns, *common)
@@ -229,8 +225,3 @@ class _Builder:
             total = Read(self.total, (*held, index(across) * group + index(j)))
             body = (unrolled(where(left, finish(self.definition, place, total)), j),)
         return (unrolled(body, down, i, across),)
-
-
-def times(x: Index, y: Index) -> Index:
-    """The product of two sizes, of which one is a number."""
-    return x * y.constant if y.is_constant else y * x.constant

@@ -44,9 +44,7 @@ from graphc.loops.language import (
     reads,
     substitute,
 )
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.memory import Buffer
 
 THREADS = 256
 WINDOW = 64  # numbers that one thread combines alone

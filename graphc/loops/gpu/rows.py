@@ -44,9 +44,7 @@ from graphc.loops.language import (
     map_reads,
     substitute,
 )
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.memory import Buffer
 from graphc.loops.rows import RowDefinition, Stage, Sum
 
 KEPT = 3  # a third of shared memory, at most, holds what is kept of one row

@@ -14,13 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphc.ir.index import Index
-from graphc.loops.language import (
-    Read,
-)
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.language import Read
+from graphc.loops.memory import Buffer, Stride
 from graphc.ops.op import Bound
 
 LINE = 128  # bytes of a line in shared memory; sixteen of them trade places within eight lines

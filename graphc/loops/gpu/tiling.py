@@ -47,9 +47,7 @@ from graphc.loops.language import (
     parts,
     substitute,
 )
-from graphc.loops.memory import (
-    Buffer,
-)
+from graphc.loops.memory import Buffer
 from graphc.ops.op import Bound
 
 FEW = 4  # numbers of a line that are moved at a time, if one by one
@@ -95,13 +93,9 @@ class Matrices:
         assert self.spanned.definition.term is not None
         return self.spanned.definition.term.dtype
 
-    def blocks(self, rows: int, columns: int) -> tuple[Index, ...]:
-        """How many groups, tiles of rows and tiles of columns there are."""
-        return (
-            count(self.groups),
-            blocks_for(count(self.left.spans), rows),
-            blocks_for(count(self.right.spans), columns),
-        )
+    def tiles(self, rows: int, columns: int) -> Tiles:
+        """Its tiles of so many rows and columns."""
+        return Tiles(self.groups, self.left.spans, self.right.spans, rows, columns)
 
     def usual_blocks(self, rows: int, columns: int) -> int:
         """How many tiles there are in all, for a usual batch."""
@@ -148,22 +142,47 @@ def _variables(expression: Expression) -> frozenset[Variable]:
     return frozenset(found)
 
 
-def places_of(
-    block: Variable | Index, counts: Sequence[tuple[tuple[Span, ...], Index]]
-) -> list[Index]:
-    """The number along each of `counts` of block number `block`: the last is the fastest, but
-    what depends on the batch is the slowest.
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of `rows` x `columns` of products of matrices, and which is which. down, across: the
+    spans of their rows and columns.
     """
-    order = sorted(range(len(counts)), key=lambda k: counts[k][1].is_constant)
-    found: dict[int, Index] = {}
-    flat = index(block)
-    for k in reversed(order):
-        if k == order[0]:
-            found[k] = flat
-        else:
-            found[k] = flat % counts[k][1].constant
-            flat = flat // counts[k][1].constant
-    return [found[k] for k in range(len(counts))]
+
+    groups: tuple[Span, ...]
+    down: tuple[Span, ...]
+    across: tuple[Span, ...]
+    rows: int
+    columns: int
+
+    @cached_property
+    def counts(self) -> tuple[Index, ...]:
+        """How many groups, tiles of rows and tiles of columns there are."""
+        return (
+            count(self.groups),
+            blocks_for(count(self.down), self.rows),
+            blocks_for(count(self.across), self.columns),
+        )
+
+    @property
+    def number(self) -> Index:
+        """How many tiles there are in all. One count at most depends on the batch."""
+        fixed = math.prod(c.constant for c in self.counts if c.is_constant)
+        return next((c for c in self.counts if not c.is_constant), index(1)) * fixed
+
+    def place(self, tile: Variable | Index) -> tuple[dict[Variable, Index], Index, Index]:
+        """(where its group lies, its number among the tiles of rows, and among those of columns) of
+        tile number `tile`: columns are the fastest, but what depends on the batch is the slowest.
+        """
+        order = sorted(range(len(self.counts)), key=lambda k: self.counts[k].is_constant)
+        found: dict[int, Index] = {}
+        flat = index(tile)
+        for k in reversed(order):
+            if k == order[0]:
+                found[k] = flat
+            else:
+                found[k] = flat % self.counts[k].constant
+                flat = flat // self.counts[k].constant
+        return taken_apart(found[0], self.groups), found[1], found[2]
 
 
 # -- along what is summed --------------------------------------------------------------------------

@@ -13,12 +13,7 @@ from graphc.ops.losses.classification import (
 )
 from graphc.ops.losses.detection import box_regression, multi_task
 from graphc.ops.losses.pairs import contrastive, pair_distance
-from graphc.ops.losses.regression import (
-    kl_divergence,
-    mean_squared_error,
-    smooth_l1,
-    squared_error,
-)
+from graphc.ops.losses.regression import kl_divergence, mean_squared_error, smooth_l1, squared_error
 
 __all__ = [
     "HINGE_FORMS",

@@ -11,13 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from graphc.base.arguments import check_number
-from graphc.train.augmentation.transform import (
-    Array,
-    ImageTransform,
-    check_fill,
-    pair,
-    room_in,
-)
+from graphc.train.augmentation.transform import Array, ImageTransform, check_fill, pair, room_in
 
 Extent = int | tuple[int, int]
 

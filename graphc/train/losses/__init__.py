@@ -13,12 +13,7 @@ from graphc.train.losses.classification import (
 )
 from graphc.train.losses.loss import CustomLoss, Loss
 from graphc.train.losses.named import NAMED, TargetType, loss_from
-from graphc.train.losses.regression import (
-    KLDivergence,
-    MeanSquaredError,
-    SmoothL1,
-    SquaredError,
-)
+from graphc.train.losses.regression import KLDivergence, MeanSquaredError, SmoothL1, SquaredError
 from graphc.train.losses.several import Contrastive, MultiTask
 
 __all__ = [

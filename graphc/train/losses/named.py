@@ -13,12 +13,7 @@ from graphc.train.losses.classification import (
     NegativeLogLikelihood,
 )
 from graphc.train.losses.loss import CustomLoss, Loss
-from graphc.train.losses.regression import (
-    KLDivergence,
-    MeanSquaredError,
-    SmoothL1,
-    SquaredError,
-)
+from graphc.train.losses.regression import KLDivergence, MeanSquaredError, SmoothL1, SquaredError
 from graphc.train.losses.several import Contrastive, MultiTask
 
 NAMED: dict[str, Loss] = {

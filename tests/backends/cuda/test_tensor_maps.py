@@ -18,13 +18,8 @@ from graphc.ir.index import Index, index
 from graphc.ir.types import DType
 from graphc.loops.gpu.launch import Mapped
 from graphc.loops.gpu.tensor_maps import Dimension, Image, TensorMap, Tiled
-from graphc.loops.language import (
-    Read,
-)
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.language import Read
+from graphc.loops.memory import Buffer, Stride
 from graphc_cuda.tensor_maps import encoding
 from tests.backends.cuda.fake_driver import FakeDriver
 

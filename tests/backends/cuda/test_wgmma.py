@@ -24,18 +24,8 @@ from graphc.loops.gpu.fragments import COLUMN, ROW, WARPGROUP, WarpgroupInstruct
 from graphc.loops.gpu.hopper import PADDING, STAGED, TILES, Tile
 from graphc.loops.gpu.launch import launch_of
 from graphc.loops.gpu.places import Span
-from graphc.loops.language import (
-    STAGE,
-    Kernel,
-    MultiplyShared,
-    Pipeline,
-    Read,
-    within,
-)
-from graphc.loops.memory import (
-    Buffer,
-    Stride,
-)
+from graphc.loops.language import STAGE, Kernel, MultiplyShared, Pipeline, Read, within
+from graphc.loops.memory import Buffer, Stride
 from graphc_cuda.compile import compiled
 from graphc_cuda.source import kernel_source
 from graphc_cuda.specialised import COMPUTING, LOADING

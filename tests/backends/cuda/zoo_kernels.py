@@ -32,6 +32,7 @@ BENCHMARKS = (
 )  # fmt: skip
 PRODUCTS = ("conv2d", "matmul", "einsum")  # how the names of ops that multiply matrices begin
 SYMBOL = "k_kernel"
+FEW_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ class Examined:
     stack_bytes: int
     spill_bytes: int
     instructions: frozenset[str]
+
+    def spills(self, kernel: Listed) -> bool:
+        """Whether a product spills anything, or another kernel more than next to nothing: the
+        assembler would rather have one more block share a multiprocessor than keep the last few
+        registers of a gradient of pooling.
+        """
+        allowed = 0 if kernel.instruction else FEW_BYTES
+        return max(self.spill_bytes, self.stack_bytes) > allowed
 
 
 def listed(name: str, mixed: bool, gpus: Sequence[GPU] = (A100, H100)) -> list[Listed]:
