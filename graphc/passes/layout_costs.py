@@ -19,9 +19,10 @@ FUSED = 5  # a number that its reader would have had in a register
 START = 30_000  # a kernel of its own, for the whole batch
 ROWS = 1 / 0.7  # lanes along a row, all of them full
 GATHER = 14  # a number that is read alone
-GATHERED = 4.0  # rows of which lanes take every other pixel, or fewer
+SHARING = 5  # maps that use what was read for one of them
 BLOCKS = 1.05  # channels in blocks
 FAR = 1.25  # samples side by side, a window's rows of which the second cache does not hold
+FAR_AGAIN = 1.9  # the same, read again for every few taps
 SECOND_CACHE = 512 << 10
 
 USUAL_BATCH = 4
@@ -53,9 +54,12 @@ def products(node: Node) -> int:
 
 
 def in_rows(node: Node) -> float:
-    """With pixels of a row in lanes."""
+    """With pixels of a row in lanes; with a stride they are read one by one."""
     lost = products(node) * (1 + lost_at_ends(node))
-    return lost * (ROWS if node.attrs["stride"] == (1, 1) else GATHERED)
+    if node.attrs["stride"] == (1, 1):
+        return lost * ROWS
+    maps = _extent(weights_of(node).tensor.shape[0]) // node.attrs["groups"]
+    return lost * (1 + GATHER / min(maps, SHARING))
 
 
 def in_rows_pooled(node: Node) -> float:
@@ -77,12 +81,14 @@ def lost_at_ends(node: Node) -> float:
 
 def in_samples(node: Node) -> float:
     """With samples in lanes: products with padding never run, but for the gradient of weights."""
-    cost = float(products(node))
-    if node.op.name != "conv2d_weight_grad":
-        cost *= _inside(node, 0) * _inside(node, 1)
-    _, channels, height, width = images_of(node).shape
-    held = _extent(channels) // node.attrs["groups"] * _extent(width) * BATCH_PADDING
-    held *= 4 * min(_extent(weights_of(node).tensor.shape[2]), _extent(height))
+    cost, sample = float(products(node)), 4 * BATCH_PADDING
+    if node.op.name == "conv2d_weight_grad":
+        pixels = map(_extent, results_of(node).tensor.shape[2:])
+        return cost * (FAR_AGAIN if SHARING * math.prod(pixels) * sample > SECOND_CACHE else 1.0)
+    cost *= _inside(node, 0) * _inside(node, 1)
+    channels, height, width = map(_extent, images_of(node).shape[1:])
+    rows = min(_extent(weights_of(node).tensor.shape[2]), height)
+    held = channels // node.attrs["groups"] * rows * width * sample
     return cost * (FAR if held > SECOND_CACHE else 1.0)
 
 

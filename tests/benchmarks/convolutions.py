@@ -16,7 +16,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,11 +38,13 @@ class Shape:
     padding: int = 0
     dilation: int = 1
     groups: int = 1
+    transposed: bool = False
 
     def __str__(self) -> str:
         text = (
             f"{self.n} x {self.channels} x {self.size}² → {self.maps}, {self.window}x{self.window}"
         )
+        text += ", transposed" if self.transposed else ""
         for name, value, usual in (
             ("stride", self.stride, 1),
             ("padding", self.padding, 0),
@@ -56,13 +58,16 @@ class Shape:
     def out(self) -> int:
         """Pixels of a result's side."""
         reach = self.dilation * (self.window - 1) + 1
+        if self.transposed:
+            return (self.size - 1) * self.stride + reach - 2 * self.padding
         return (self.size - reach + 2 * self.padding) // self.stride + 1
 
     @property
-    def flops(self) -> int:
-        """Arithmetic of each of the three."""
-        taps = self.window**2 * self.channels // self.groups
-        return 2 * self.n * self.maps * self.out**2 * taps
+    def opposite(self) -> Shape:
+        """The plain convolution whose input gradient a transposed one is."""
+        return replace(
+            self, channels=self.maps, maps=self.channels, size=self.out, transposed=False
+        )
 
 
 SHAPES = (
@@ -117,12 +122,19 @@ SHAPES = (
     # dilated
     Shape("dilated", 8, 64, 64, 56, 3, padding=2, dilation=2),
     Shape("dilated", 8, 256, 256, 28, 3, padding=4, dilation=4),
+    # transposed
+    Shape("transposed", 8, 256, 128, 14, 2, stride=2, transposed=True),
+    Shape("transposed", 8, 64, 32, 28, 4, stride=2, padding=1, transposed=True),
+    Shape("transposed", 16, 512, 256, 4, 4, stride=2, padding=1, transposed=True),
+    Shape("transposed", 4, 21, 21, 34, 4, stride=2, transposed=True),
+    Shape("transposed", 8, 64, 64, 28, 3, padding=1, transposed=True),
     # channels that are no blocks of sixteen
     Shape("odd", 16, 8, 8, 32, 3, padding=1),
     Shape("odd", 16, 24, 24, 28, 3, padding=1),
     Shape("odd", 16, 5, 10, 28, 5),
 )
 KINDS = ("forward", "input gradient", "weight gradient")
+OPPOSITE = dict(zip(KINDS, ("input gradient", "forward", "weight gradient"), strict=True))
 
 
 def graphs(s: Shape) -> dict[str, str]:
@@ -144,6 +156,9 @@ def graphs(s: Shape) -> dict[str, str]:
 
 def calls(s: Shape, kind: str, torch: Any) -> tuple[Callable[[], object], Callable[[], object]]:
     """What graphc and PyTorch do for one measurement."""
+    if s.transposed:
+        ours, theirs = calls(s.opposite, OPPOSITE[kind], torch)
+        return ours, _transposed(s, torch) if kind == "forward" else theirs
     generator = np.random.default_rng(0)
     x = generator.standard_normal((s.n, s.channels, s.size, s.size)).astype("f")
     w = generator.standard_normal((s.maps, s.channels // s.groups, s.window, s.window)).astype("f")
@@ -163,6 +178,14 @@ def calls(s: Shape, kind: str, torch: Any) -> tuple[Callable[[], object], Callab
         "weight gradient": lambda: grad.conv2d_weight(tx, w.shape, tg, **options),
     }[kind]
     return (lambda: session(*data)), theirs
+
+
+def _transposed(s: Shape, torch: Any) -> Callable[[], object]:
+    """PyTorch's own transposed convolution."""
+    x = torch.randn(s.n, s.channels, s.size, s.size)
+    w = torch.randn(s.channels, s.maps // s.groups, s.window, s.window)
+    options = {name: getattr(s, name) for name in ("stride", "padding", "dilation", "groups")}
+    return lambda: torch.nn.functional.conv_transpose2d(x, w, **options)
 
 
 def milliseconds(call: Callable[[], object], seconds: float = 0.25) -> float:
