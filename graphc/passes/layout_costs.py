@@ -58,7 +58,7 @@ def in_rows(node: Node) -> float:
     lost = products(node) * (1 + lost_at_ends(node))
     if node.attrs["stride"] == (1, 1):
         return lost * ROWS
-    maps = _extent(weights_of(node).tensor.shape[0]) // node.attrs["groups"]
+    maps = _extent(weights_of(node).tensor.shape[0]) // int(node.attrs["groups"])
     return lost * (1 + GATHER / min(maps, SHARING))
 
 

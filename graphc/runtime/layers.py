@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from graphc.ir.node import Node, form_of
-from graphc.ir.types import Batch, TensorType
+from graphc.ir.types import Batch, Shape
 from graphc.loops.definition import body_of
 from graphc.loops.language import Amount
 from graphc.ops.op import extent_product, family_of
@@ -115,24 +115,31 @@ class _Finder:
             return None
         batch, channels = transforms["winograd_input"][0].tensor.shape[:2]
         if "winograd_output_grad" in transforms:
-            results = transforms["winograd_output_grad"][0].inputs[0].tensor
+            results = transforms["winograd_output_grad"][0].inputs[0].tensor.shape
         elif "winograd_output" in transforms:
             results = self._cropped(*transforms["winograd_output"])
         else:
             return None
-        extents = (batch, channels, *results.shape[1:], *WINDOW)
+        extents = (batch, channels, *results[1:], *WINDOW)
         work = 2 * extent_product(extents, 1)
         return Amount(0, work) if isinstance(batch, Batch) else Amount(work)
 
-    def _cropped(self, node: Node, number: int) -> TensorType:
-        """What is read of whole tiles of results: the last ones may be larger than the image."""
-        whole = node.tensor
-        for storage in self.steps[number].writes:
-            for reader in self.readers.get(storage, ()):
-                for n in self._inside(reader):
-                    if n.op.name == "slice" and n.inputs[0].tensor.shape == whole.shape:
-                        return n.tensor
-        return whole
+    def _cropped(self, node: Node, number: int) -> Shape:
+        """What is read of whole tiles of results: the last ones may be larger than the image. The
+        slices that read them leave that out, and may take every other result, for pooling.
+        """
+        whole = node.tensor.shape
+        readers = {k for s in self.steps[number].writes for k in self.readers.get(s, ())}
+        stops = [
+            n.attrs["stop"]
+            for reader in readers
+            for n in self._inside(reader)
+            if n.op.name == "slice" and n.inputs[0].tensor.shape == whole
+        ]
+        if not stops:
+            return whole
+        ends = zip(whole, *stops, strict=True)
+        return tuple(dim if None in each else max(each) for dim, *each in ends)
 
     def _inside(self, number: int) -> tuple[Node, ...]:
         return _nodes(self.steps[number])

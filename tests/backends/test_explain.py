@@ -72,6 +72,19 @@ def test_layers_in_tiles_count_as_direct_convolutions(model: gc.Model, profile: 
     ]
 
 
+@pytest.mark.parametrize("side", [12, 14])
+def test_layers_that_are_pooled_in_tiles_count_whole(side: int) -> None:
+    net = nn.Sequential(
+        nn.Conv(64, 3, padding=1), nn.ReLU(), nn.MaxPool(2), nn.Flatten(), nn.Dense(10)
+    )
+    made = gc.Model(net, f"f32[N,64,{side},{side}]", "cross_entropy", optim.SGD(0.01), threads=1)
+    made.step(np.ones((N, 64, side, side), np.float32), np.array([1, 2]))
+    (found,) = made.executable("train").profiles()
+    tiled = {part.op: part.flops for part in found.layers if part.op.endswith("in tiles")}
+    whole = 2 * N * side**2 * 64 * 64 * 9
+    assert tiled == dict.fromkeys(("conv2d in tiles", "conv2d_weight_grad in tiles"), whole)
+
+
 def test_every_contraction_belongs_to_the_layer_of_its_parameter(profile: Profile) -> None:
     plain = [(p.layer, p.op) for p in profile.layers if not p.op.endswith("in tiles")]
     assert sorted(plain) == [
