@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from graphc.base.source import written_at
 from graphc.ir.graph import Graph
 from graphc.ir.index import Variable, index
-from graphc.ir.layouts import blocked_axes
+from graphc.ir.layouts import blocked_axes, features
 from graphc.ir.node import Node, remake
 from graphc.ir.types import Batch, DType, TensorType
 from graphc.ops.op import family_of, op_of
@@ -67,9 +67,12 @@ class BatchLast(Pass):
 
 
 def _in_blocks(node: Node) -> bool:
-    """Whether `node` reads or writes channels in blocks, or reads pairs of bf16 in rows."""
+    """Whether `node` reads or writes channels in blocks, or features in the order of such images,
+    or reads pairs of bf16 in rows.
+    """
     types = [n.type for n in (node, *node.inputs) if isinstance(n.type, TensorType)]
-    return any(blocked_axes(t.layout) or t.dtype is DType.bf16 for t in types)
+    blocks = any(blocked_axes(t.layout) or features(t.layout) for t in types)
+    return blocks or any(t.dtype is DType.bf16 for t in types)
 
 
 def _as_before(read: Node, given: set[Node], new: dict[Node, Node]) -> Node:

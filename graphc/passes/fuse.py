@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from graphc.base.errors import InternalError
 from graphc.base.source import Source, written_at
 from graphc.ir.graph import Graph, make_input
-from graphc.ir.layouts import blocked_axes, features
+from graphc.ir.layouts import BATCH_LAST, blocked_axes, features
 from graphc.ir.node import Node, make, remake
 from graphc.ir.rewrite import substitute
 from graphc.ir.types import DType, TensorType
@@ -238,7 +238,7 @@ class _Fuser:
         stack = [node]
         while stack:
             current = stack.pop()
-            if additions_of(current) >= COSTLY:
+            if additions_of(current) >= COSTLY or _moves_batch(current):
                 return True
             stack.extend(
                 i for i in current.inputs if i not in self.stored and family_of(i) != "input"
@@ -458,6 +458,13 @@ def _sources(nodes: list[Node]) -> tuple[Source, ...]:
 
 def _is_rounding(node: Node) -> bool:
     return isinstance(node.type, TensorType) and node.type.dtype is DType.bf16
+
+
+def _moves_batch(node: Node) -> bool:
+    """Whether `node` puts samples side by side or apart: lanes read one number at a time."""
+    if node.op.name != "relayout" or node.tensor.rank < 2:
+        return False
+    return (node.tensor.layout == BATCH_LAST) != (node.inputs[0].tensor.layout == BATCH_LAST)
 
 
 def _changes_blocks(node: Node) -> bool:

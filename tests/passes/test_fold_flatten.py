@@ -11,6 +11,7 @@ from graphc import nn, optim
 from graphc.ir.graph import Graph
 from graphc.ir.layouts import features
 from graphc.passes.base import Pipeline
+from graphc.passes.batch_last import BatchLast
 from graphc.passes.fold_flatten import FoldFlatten
 from graphc.passes.instruments import Check, Verify
 from graphc.passes.pack_parameters import PackParameters, packed_layouts
@@ -137,6 +138,16 @@ def test_in_lanes_of_samples_a_flatten_is_free_anyway() -> None:
     assert flatten.tensor.layout == flatten.inputs[0].tensor.layout == "batch_last"
     assert next(n.inputs[0].op.name for n in lanes.nodes if n.op.name == "relayout") == "input"
     assert FoldFlatten().run(lanes) is lanes
+
+
+@pytest.mark.parametrize("network", FOLDING.values(), ids=FOLDING)
+def test_lanes_of_samples_elsewhere_leave_the_order_alone(network: Network) -> None:
+    folded = FOLDED(_step(network))
+    mixed = BatchLast().run(folded)
+    assert any(n.tensor.layout == "batch_last" for n in mixed.nodes)
+    inside = [n for n in mixed.nodes if n.op.name in ("matmul", "transpose", "relayout")]
+    rows = [n for n in inside if n.tensor.rank == 2 and 192 in n.tensor.shape]
+    assert rows and all(features(n.tensor.layout) for n in rows)
 
 
 def test_low_rank_weights_follow_too() -> None:

@@ -6,8 +6,12 @@ import numpy as np
 
 import graphc as gc
 from graphc import nn, optim, zoo
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, make_input
 from graphc.ir.node import Node
+from graphc.ir.types import parse_type
+from graphc.ops.contractions import matmul
+from graphc.ops.elementwise import mul, relu, tanh
+from graphc.ops.views import relayout
 from graphc.passes.base import Pipeline
 from graphc.passes.fuse import Fuse, unfused
 from graphc.passes.pipelines import BACKEND
@@ -49,6 +53,16 @@ def test_a_costly_scale_is_computed_once_a_channel_not_once_a_pixel() -> None:
 
     graph = FUSE(gc.trace(scaled, "f32[N,3,8,8]", "f32[3]"))
     assert _bodies(graph) == [{"sqrt", "div"}, {"mul"}]
+
+
+def test_what_puts_samples_side_by_side_is_read_by_one_kernel() -> None:
+    x, g, w = (
+        make_input(name, parse_type(type), kind="data")
+        for name, type in (("x", "f32[N,8]"), ("g", "f32[N,8]{batch_last}"), ("w", "f32[8,8]"))
+    )
+    kept = relu(relayout(x, layout="batch_last"))
+    graph = Graph("masked", (x, g, w), (tanh(kept), mul(kept, matmul(g, w))))
+    assert sum("relayout" in body for body in _bodies(Fuse()(graph))) == 1
 
 
 def test_what_a_reduction_reads_again_and_again_is_computed_once() -> None:
