@@ -91,10 +91,17 @@ def graphc(work: Work) -> Call:
 
 
 def _torch_network(work: Work) -> Any:
+    """The network with its dropout, in whose place the fixtures' networks have something else."""
+    from torch import nn
+
     from tests.fixtures.torch_networks import LARGE, SMALL
 
     build = SMALL.get(work.network)
-    return build() if build else LARGE[work.network](work.images[1])
+    net = build() if build else LARGE[work.network](work.images[1])
+    for name, layer in net.named_children():
+        if isinstance(layer, nn.Identity):
+            setattr(net, name, nn.Dropout(0.5))
+    return net
 
 
 def pytorch(work: Work, compiled: bool = False) -> Call:
