@@ -92,6 +92,7 @@ def _program(source: str, architecture: str, wide: bool) -> Iterator[tuple[Any, 
     options = [
         f"--gpu-architecture={architecture}",
         "--std=c++17",
+        "--split-compile=0",  # on all cores
         "--ptxas-options=-v",
         "--device-as-default-execution-space",
         "--diag-suppress=177",  # of variables that a kernel has no use for
