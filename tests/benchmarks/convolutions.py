@@ -14,14 +14,20 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import graphc as gc
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the folder of tests
+
+from tests.benchmarks.timing import median
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,12 @@ class Shape:
         if self.transposed:
             return (self.size - 1) * self.stride + reach - 2 * self.padding
         return (self.size - reach + 2 * self.padding) // self.stride + 1
+
+    @property
+    def options(self) -> dict[str, int]:
+        """What PyTorch's functions are told beside the operands."""
+        names = ("stride", "padding", "dilation", "groups")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def opposite(self) -> Shape:
@@ -170,12 +182,11 @@ def calls(s: Shape, kind: str, torch: Any) -> tuple[Callable[[], object], Callab
     data = [array for name, array in given.items() if name != "w"]
     session = run.bind(held, lambda: 0)
     tx, tw, tg = map(torch.from_numpy, (x, w, g))
-    options = {name: getattr(s, name) for name in ("stride", "padding", "dilation", "groups")}
     grad = torch.nn.grad
     theirs = {
-        "forward": lambda: torch.nn.functional.conv2d(tx, tw, **options),
-        "input gradient": lambda: grad.conv2d_input(x.shape, tw, tg, **options),
-        "weight gradient": lambda: grad.conv2d_weight(tx, w.shape, tg, **options),
+        "forward": lambda: torch.nn.functional.conv2d(tx, tw, **s.options),
+        "input gradient": lambda: grad.conv2d_input(x.shape, tw, tg, **s.options),
+        "weight gradient": lambda: grad.conv2d_weight(tx, w.shape, tg, **s.options),
     }[kind]
     return (lambda: session(*data)), theirs
 
@@ -184,21 +195,14 @@ def _transposed(s: Shape, torch: Any) -> Callable[[], object]:
     """PyTorch's own transposed convolution."""
     x = torch.randn(s.n, s.channels, s.size, s.size)
     w = torch.randn(s.channels, s.maps // s.groups, s.window, s.window)
-    options = {name: getattr(s, name) for name in ("stride", "padding", "dilation", "groups")}
-    return lambda: torch.nn.functional.conv_transpose2d(x, w, **options)
+    return lambda: torch.nn.functional.conv_transpose2d(x, w, **s.options)
 
 
 def milliseconds(call: Callable[[], object], seconds: float = 0.25) -> float:
     """The median of repeated calls, once threads that spin behind other calls are asleep."""
     time.sleep(0.2)
     call()
-    times: list[float] = []
-    begin = time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - begin < seconds:
-        before = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - before)
-    return statistics.median(times) * 1e3
+    return median(call, seconds)
 
 
 def main() -> None:

@@ -43,8 +43,8 @@ def process(python: str, system: str, work: Work, seconds: float) -> float | Non
         reason = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
         print(f"{work}: {system} failed: {reason}", file=sys.stderr)
         return None
-    found = json.loads(ended.stdout.splitlines()[-1])
-    return 1e3 * found["call"] if found else None
+    found: float | None = json.loads(ended.stdout.splitlines()[-1])
+    return found
 
 
 def measured(work: Work, peers: str, rounds: int, seconds: float) -> dict[str, float]:

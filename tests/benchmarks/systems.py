@@ -3,8 +3,8 @@ it. Run as a program it is one process of one system:
 
     python -m tests.benchmarks.systems SYSTEM WORK SECONDS
 
-prints {"first": seconds of the first call, from the building of the network on, "call": the median
-of the following ones} as JSON. Needs that system alone.
+prints milliseconds of a call as JSON, null if the system does not do such work. Needs that system
+alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +20,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from tests.benchmarks.timing import median
 
 Call = Callable[[], object]
 RATE, MOMENTUM = 1e-3, 0.9  # of stochastic gradient descent
@@ -196,22 +196,13 @@ SYSTEMS: dict[str, Callable[[Work], Call | None]] = {
 }
 
 
-def measured(system: str, work: Work, seconds: float) -> dict[str, float]:
-    """Seconds of the first call and of the others; nothing if the system does not do such work."""
-    begin = time.perf_counter()
+def measured(system: str, work: Work, seconds: float) -> float | None:
+    """Milliseconds of a call once it is warm; None if the system does not do such work."""
     call = SYSTEMS[system](work)
     if call is None:
-        return {}
-    call()
-    first = time.perf_counter() - begin
-    call(), call()
-    times: list[float] = []
-    begin = time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - begin < seconds:
-        before = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - before)
-    return {"first": first, "call": statistics.median(times)}
+        return None
+    call(), call(), call()
+    return median(call, seconds)
 
 
 if __name__ == "__main__":
