@@ -59,7 +59,7 @@ def in_rows(node: Node) -> float:
     if node.attrs["stride"] == (1, 1):
         return lost * ROWS
     maps = _extent(weights_of(node).tensor.shape[0]) // int(node.attrs["groups"])
-    return lost * (1 + GATHER / min(maps, SHARING))
+    return lost * (1 + GATHER / max(1, min(maps, SHARING)))
 
 
 def in_rows_pooled(node: Node) -> float:

@@ -61,6 +61,12 @@ def test_products_are_those_that_a_convolution_of_ones_adds_up(
     assert in_rows(node) >= products(node) >= in_samples(node)
 
 
+@pytest.mark.parametrize("maps, channels", [(0, 2), (2, 0)])
+def test_nothing_costs_nothing(maps: int, channels: int) -> None:
+    node = _convolution(8, (3, 2, 0, 1), channels, maps)
+    assert in_rows(node) == in_samples(node) == products(node) == 0
+
+
 def test_rows_beyond_the_second_cache_cost_more() -> None:
     near, far = (_convolution(32, (3, 1, 0, 1), channels) for channels in (64, 128))
     assert in_samples(near) == products(near)  # 3 rows x 32 pixels x 64 channels x 64 bytes: 393 KB
